@@ -1,0 +1,45 @@
+//! Names the shared library and generates the C header.
+
+use cbindgen::{Builder, Config, DocumentationStyle, Language, Style};
+use std::path::PathBuf;
+use std::{env, fs};
+
+/// The files whose comments become the header, in its order.
+const SOURCES: [&str; 6] = [
+    "src/ffi/options.rs",
+    "src/ffi/open.rs",
+    "src/ffi/access.rs",
+    "src/ffi/view.rs",
+    "src/ffi/region.rs",
+    "src/ffi/library.rs",
+];
+/// What stands at the header's head.
+const PREAMBLE: &str = "src/ffi/preamble.h";
+
+fn main() {
+    // The name that programs are linked with; it changes when the ABI does. The library stays loaded once it is, since
+    // threads and tokens outlive a dlclose.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libmapshare.so.0,-z,nodelete");
+
+    println!("cargo:rerun-if-changed={PREAMBLE}");
+    let preamble = fs::read_to_string(PREAMBLE).expect("the preamble is in the source tree");
+    let mut builder = Builder::new().with_config(Config {
+        language: Language::C,
+        style: Style::Both,
+        cpp_compat: true,
+        header: Some(preamble.trim_end().to_owned()),
+        include_guard: Some("MAPSHARE_H".to_owned()),
+        no_includes: true,
+        sys_includes: vec!["stddef.h".to_owned(), "stdint.h".to_owned()],
+        usize_is_size_t: true,
+        documentation_style: DocumentationStyle::Doxy,
+        line_length: 120,
+        ..Config::default()
+    });
+    for source in SOURCES {
+        println!("cargo:rerun-if-changed={source}");
+        builder = builder.with_src(source);
+    }
+    let header = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("mapshare.h");
+    builder.generate().expect("cbindgen understands the interface").write_to_file(header);
+}

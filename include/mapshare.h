@@ -1,0 +1,649 @@
+/*
+ * mapshare: programs share data through mapped memory, without the traps of mmap.
+ * A region is a range of a file, mapped: what one process writes, every other process that has the file mapped sees
+ * at once, with no read or write call, and it is in the file. Each trap is a code and a sentence that says what to do.
+ *
+ *   #include <mapshare.h>
+ *   #include <stdio.h>
+ *
+ *   int main(void) {
+ *       mapshare_options options = {0};
+ *       options.flags = MAPSHARE_CREATE;
+ *       options.access = MAPSHARE_READ_WRITE;
+ *       options.length = 4096;
+ *       mapshare_region *region;
+ *       if (mapshare_open("a.bin", &options, sizeof options, &region) < 0
+ *           || mapshare_write(region, 0, "hello", 5) < 0 || mapshare_unmap(region) < 0) {
+ *           fprintf(stderr, "%s\n", mapshare_last_error());
+ *           return 1;
+ *       }
+ *       return 0;
+ *   }
+ *
+ * CAVEATS
+ *   Truncation     A process that cuts a file short takes the bytes from everyone who has them mapped. Accesses through
+ *                  this library are not guarded against that yet: they end in SIGBUS, as with plain mmap. Let all
+ *                  processes resize through mapshare_resize, and call mapshare_refresh where others may have shrunk it.
+ *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
+ *                  With MAPSHARE_SPARSE it is a SIGBUS at the first write to a page that finds no room.
+ *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
+ *                  its own. A process with several threads should fork only to exec: another thread may be inside a
+ *                  call at that moment, and the child would wait for it for ever.
+ *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
+ *   Remote files   NFS, CIFS and FUSE may show another machine's writes late or never. Share between processes of one
+ *                  machine.
+ *   Races          Nothing orders the accesses of different processes: bytes that are read while another writes them
+ *                  may be part old, part new.
+ *
+ * CONVENTIONS
+ *   Results        Functions that can fail return 0 or a positive number when good, and -errno when not: then nothing
+ *                  was acquired, no ret_* was written, and mapshare_last_error() says what was asked, what was found
+ *                  and what to do. errno itself is neither read nor promised.
+ *   Handles        mapshare_region * is a token, never dereferenced and checked in every call: NULL, forged, closed or
+ *                  foreign tokens are -EBADF, on any thread at any time.
+ *   Options        Pass the struct's size. Zero in a field is the default; NULL, 0 is all defaults. A larger struct
+ *                  whose unknown tail is not zero is -E2BIG, an unknown flag -EINVAL.
+ *   Numbers        Offsets and lengths are bytes. Offsets inside a region count from its first mapped byte.
+ *   Threads        Any function may be called on any thread. Tokens may be passed between threads.
+ *   Signals        Not to be called in signal handlers, unless the function says so.
+ *   Output         Nothing is ever printed, and nothing aborts.
+ *
+ * CODES
+ *   EINVAL           broken contract: NULL with a length, unknown flag, misaligned offset, nothing to map
+ *   EBADF            the token is not an open region; the descriptor is not open
+ *   EACCES           more access asked than the file, descriptor or region grants
+ *   ENXIO            the bytes do not exist in the file: it is shorter than the range asked for
+ *   ERANGE           offset + length leaves the region; nothing was copied
+ *   ENOSPC           no room on the file system for the bytes written or created
+ *   EIO              the device failed
+ *   EBUSY            views of the region are still out
+ *   E2BIG            the options are newer than this library
+ *   ENODEV           this kind of file cannot be mapped
+ *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
+ *   ELOOP            a symbolic link where none is followed, or links in a circle
+ *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
+ *   EPERM            a seal or file attribute forbids it
+ *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
+ *   EOPNOTSUPP       the file system cannot do it
+ *   ENOTRECOVERABLE  an internal error was caught
+ *
+ * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE
+ *    1  file of 0 bytes, length > 0: bus error at the first touch    -ENXIO at open, or extended by MAPSHARE_CREATE
+ *    2  file of 0 bytes, length 0                                    -EINVAL
+ *    3  file readable only, mapping shared and writable              -EACCES
+ *    4  descriptor write-only, or narrower than the mapping          -EACCES
+ *    5  descriptor closed after mapping                              goes on working; yours is never kept
+ *    6  file offset not a multiple of the page size                  -EINVAL, the message names the nearest ones
+ *    7  access past the mapping                                      -ERANGE, nothing copied, whatever the numbers
+ *    8  unmap of what open did not return, or twice                  -EBADF
+ *    9  private mapping: changes never reach the file                MAPSHARE_COPY_ON_WRITE; flush is -EINVAL
+ *   10  private mapping needs permission to read only                such a file opens MAPSHARE_COPY_ON_WRITE
+ *
+ * Generated by build.rs from the comments in src/ffi; do not edit.
+ */
+
+#ifndef MAPSHARE_H
+#define MAPSHARE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * mapshare_options.flags: make the file when it is missing, extend it when it is shorter than offset + length, and
+ * reserve the storage. A new file becomes visible under its name only when it is complete. Needs MAPSHARE_READ_WRITE
+ * wherever something has to be made.
+ */
+#define MAPSHARE_CREATE 1
+
+/**
+ * mapshare_options.flags, with MAPSHARE_CREATE: -EEXIST when the file exists.
+ */
+#define MAPSHARE_EXCLUSIVE 2
+
+/**
+ * mapshare_options.flags: bring all pages in at open, so that the first accesses do not fault.
+ */
+#define MAPSHARE_POPULATE 4
+
+/**
+ * mapshare_options.flags: keep the pages in memory as long as they are mapped. Counts against RLIMIT_MEMLOCK: -ENOMEM.
+ */
+#define MAPSHARE_LOCKED 8
+
+/**
+ * mapshare_options.flags: ask for huge pages, which the kernel gives where the file system has them.
+ */
+#define MAPSHARE_HUGE_PAGES 16
+
+/**
+ * mapshare_options.flags: -ELOOP when the last part of the path is a symbolic link.
+ */
+#define MAPSHARE_NO_FOLLOW 32
+
+/**
+ * mapshare_options.flags: do not reserve storage for what is added. A full disk then shows at the first write to it.
+ */
+#define MAPSHARE_SPARSE 128
+
+/**
+ * mapshare_options.access: reading only. The default.
+ */
+#define MAPSHARE_READ_ONLY 0
+
+/**
+ * mapshare_options.access: writes reach the file and everyone who has it mapped.
+ */
+#define MAPSHARE_READ_WRITE 1
+
+/**
+ * mapshare_options.access: writes are seen in this process only and the file stays; permission to read it is enough.
+ */
+#define MAPSHARE_COPY_ON_WRITE 2
+
+/**
+ * mapshare_flush flags: start the writing and return, without waiting for the device.
+ */
+#define MAPSHARE_FLUSH_ASYNC 1
+
+/**
+ * mapshare_advise: nothing special. The default of every region.
+ */
+#define MAPSHARE_ADVISE_NORMAL 0
+
+/**
+ * mapshare_advise: read from the lower offsets to the higher, so read far ahead.
+ */
+#define MAPSHARE_ADVISE_SEQUENTIAL 1
+
+/**
+ * mapshare_advise: read here and there, so do not read ahead.
+ */
+#define MAPSHARE_ADVISE_RANDOM 2
+
+/**
+ * mapshare_advise: needed soon, so start reading it in.
+ */
+#define MAPSHARE_ADVISE_WILL_NEED 3
+
+/**
+ * mapshare_advise: not needed for a while, so this process may let go of the pages. No byte is lost.
+ */
+#define MAPSHARE_ADVISE_DONT_NEED 4
+
+/**
+ * mapshare_advise: use huge pages where the file system has them.
+ */
+#define MAPSHARE_ADVISE_HUGE_PAGES 5
+
+/**
+ * mapshare_region_info.backing: opened by a path.
+ */
+#define MAPSHARE_BACKING_FILE 1
+
+/**
+ * mapshare_region_info.backing: opened by a descriptor.
+ */
+#define MAPSHARE_BACKING_FD 4
+
+/**
+ * A mapped range of a file: a token that only the functions here understand. Pass it on, never dereference it.
+ */
+typedef struct mapshare_region mapshare_region;
+
+/**
+ * How to open a region. Zero in a field is its default, so start from `mapshare_options options = {0};` and pass
+ * `&options, sizeof options`; `NULL, 0` is all defaults.
+ */
+typedef struct mapshare_options {
+  /**
+   * MAPSHARE_CREATE and the other flags of this group, or'ed.
+   */
+  uint64_t flags;
+  /**
+   * First byte to map, counted from the start of the file: a multiple of the page size.
+   */
+  uint64_t offset;
+  /**
+   * Bytes to map; 0 = from offset to the end of the file.
+   */
+  uint64_t length;
+  /**
+   * Bytes of address space to keep for growth, length included; 0 = length. Pointers stay while length <= reserve.
+   */
+  uint64_t reserve;
+  /**
+   * MAPSHARE_READ_ONLY (0), MAPSHARE_READ_WRITE or MAPSHARE_COPY_ON_WRITE.
+   */
+  uint32_t access;
+  /**
+   * Permission bits of a file that is created, less the umask; 0 = 0600.
+   */
+  uint32_t mode;
+} mapshare_options;
+
+/**
+ * What mapshare_info tells. Lengths and offsets are bytes.
+ */
+typedef struct mapshare_region_info {
+  /**
+   * Bytes that may be accessed now.
+   */
+  uint64_t length;
+  /**
+   * First mapped byte, counted from the start of the file.
+   */
+  uint64_t offset;
+  /**
+   * The length up to which the region grows without moving.
+   */
+  uint64_t reserve;
+  /**
+   * The file's length now.
+   */
+  uint64_t file_length;
+  /**
+   * Bytes in a page of this mapping; huge on hugetlbfs.
+   */
+  uint64_t page_size;
+  /**
+   * Bytes of the region that are in memory now.
+   */
+  uint64_t resident;
+  /**
+   * Accesses that were turned into an error so far.
+   */
+  uint64_t faults;
+  /**
+   * The file's device number, st_dev of stat(2).
+   */
+  uint64_t device;
+  /**
+   * The file's inode number, st_ino of stat(2).
+   */
+  uint64_t inode;
+  /**
+   * MAPSHARE_READ_ONLY, MAPSHARE_READ_WRITE or MAPSHARE_COPY_ON_WRITE.
+   */
+  uint32_t access;
+  /**
+   * MAPSHARE_BACKING_FILE or MAPSHARE_BACKING_FD.
+   */
+  uint32_t backing;
+  /**
+   * The seals of a memory file as fcntl(2) F_GET_SEALS gives them, 0 for other files.
+   */
+  uint32_t seals;
+  /**
+   * Views that are out.
+   */
+  uint32_t views;
+} mapshare_region_info;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Opens a file as a region: maps `length` bytes of it from `offset`, as the options say.
+ *
+ * @param path          Path of a regular file; one that is relative counts from the working directory.
+ * @param options       How to open it; NULL for all defaults: read-only, the whole file.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @param ret_region    Receives the region's token.
+ * @return 0, or
+ *   -EINVAL: path or ret_region is NULL; an option is unknown or contradicts another; offset is not a multiple of the
+ *            page size; there is no byte to map (length 0 and an empty file); something would have to be created or
+ *            extended and access is not MAPSHARE_READ_WRITE.
+ *   -ENXIO:  the file is shorter than offset + length, and MAPSHARE_CREATE is not set.
+ *   -EACCES: the file's or a directory's permissions do not allow this access. A file without write permission opens
+ *            MAPSHARE_READ_ONLY and MAPSHARE_COPY_ON_WRITE.
+ *   -ENOSPC: no room for the bytes to be reserved; or the file would pass RLIMIT_FSIZE or the file system's limit.
+ *   -ENODEV: a directory, FIFO, socket or device stands there, or a file that cannot be mapped, as those of /proc.
+ *   -ENOMEM: no address space for reserve bytes (RLIMIT_AS, vm.max_map_count), or RLIMIT_MEMLOCK is met.
+ *   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists.
+ *   -ELOOP:  MAPSHARE_NO_FOLLOW, and the last part of the path is a symbolic link; or links lead in a circle.
+ *   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
+ *   -EPERM:  a seal or the immutable flag forbids this access.
+ *   -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EMFILE, -ENFILE, -EROFS, -ETXTBSY, -EIO: as the kernel says them.
+ *
+ * A failed call leaves nothing behind: no new file, no longer file, no descriptor.
+ *
+ * Threads: any. Signals: not in a handler. Blocks: never on a FIFO or device; on the disk only.
+ * Processes: any number may open the same file, also with MAPSHARE_CREATE at the same time: one makes it.
+ * Fork: the child has the region too, under the same token, and unmaps its own.
+ * Source: open(2), mmap(2), fallocate(2); POSIX.1-2024 mmap().
+ */
+int mapshare_open(const char *path,
+                  const struct mapshare_options *options,
+                  size_t options_size,
+                  struct mapshare_region **ret_region);
+
+/**
+ * Opens what stands behind a descriptor as a region. The descriptor stays the caller's, who may close it at once.
+ *
+ * @param fd            An open descriptor of a regular file or memfd, open for reading, and for writing too where
+ *                      access is MAPSHARE_READ_WRITE.
+ * @param options       As for mapshare_open; MAPSHARE_NO_FOLLOW and mode mean nothing here.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @param ret_region    Receives the region's token.
+ * @return 0, or
+ *   -EBADF:  fd is not open, or was opened with O_PATH.
+ *   -EACCES: fd is open for writing only, which cannot be mapped, or for reading only and access is
+ *            MAPSHARE_READ_WRITE.
+ *   -EEXIST: MAPSHARE_EXCLUSIVE: what a descriptor stands for exists always.
+ *   and all codes of mapshare_open that do not concern paths.
+ *
+ * Threads: any. Signals: not in a handler. Fork: as mapshare_open.
+ * Source: mmap(2), fcntl(2) F_DUPFD_CLOEXEC.
+ */
+int mapshare_open_fd(int fd,
+                     const struct mapshare_options *options,
+                     size_t options_size,
+                     struct mapshare_region **ret_region);
+
+/**
+ * Opens a file as a region, by a path that counts from a directory.
+ *
+ * @param directory_fd  An open descriptor of the directory that a relative path counts from; AT_FDCWD for the
+ *                      working directory.
+ * @param path          As for mapshare_open.
+ * @param options       As for mapshare_open.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @param ret_region    Receives the region's token.
+ * @return 0, -EBADF when directory_fd is not open, -ENOTDIR when it is no directory, and all codes of mapshare_open.
+ *
+ * Threads: any. Signals: not in a handler. Fork: as mapshare_open.
+ * Source: openat(2).
+ */
+int mapshare_open_at(int directory_fd,
+                     const char *path,
+                     const struct mapshare_options *options,
+                     size_t options_size,
+                     struct mapshare_region **ret_region);
+
+/**
+ * Unmaps a region and forgets its token. Writes that were not flushed are not lost: the system brings them to the
+ * file. Waits for calls of other threads that are under way in the region.
+ *
+ * @param region  The region.
+ * @return 0, or
+ *   -EBADF: it is not an open region: NULL, forged, or unmapped already.
+ *   -EBUSY: views of it are still out; nothing has changed.
+ *
+ * Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
+ * Signals: not in a handler. Source: munmap(2).
+ */
+int mapshare_unmap(struct mapshare_region *region);
+
+/**
+ * Copies bytes out of a region.
+ *
+ * @param region  The region.
+ * @param offset  First byte, counted from the region's start.
+ * @param buffer  Receives the bytes; may be NULL when length is 0.
+ * @param length  How many bytes.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: buffer is NULL and length is not 0.
+ *   -ERANGE: offset + length leaves the region, for any numbers, sums that overflow included; nothing was copied.
+ *            A file that others have grown is taken over first, within the region's reserve.
+ *
+ * Threads: any number at once. Bytes that others write meanwhile are seen old or new, each byte for itself.
+ * Signals: not in a handler. Blocks: on the disk only, for pages that are not in memory.
+ */
+int mapshare_read(struct mapshare_region *region, uint64_t offset, void *buffer, size_t length);
+
+/**
+ * Copies bytes into a region. Everyone who has the file mapped sees them at once, without a call.
+ *
+ * @param region  The region.
+ * @param offset  First byte, counted from the region's start.
+ * @param buffer  The bytes; may be NULL when length is 0.
+ * @param length  How many.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: buffer is NULL and length is not 0.
+ *   -EACCES: the region is read-only.
+ *   -ERANGE: offset + length leaves the region; nothing was copied. Growth by others is taken over as in
+ *            mapshare_read.
+ *
+ * Threads: any number at once; writes of several threads or processes to the same bytes mix byte by byte.
+ * Signals: not in a handler. Blocks: on the disk only, for pages that are not in memory.
+ */
+int mapshare_write(struct mapshare_region *region, uint64_t offset, const void *buffer, size_t length);
+
+/**
+ * Sets all bytes of a range to one value.
+ *
+ * @param region  The region.
+ * @param offset  First byte, counted from the region's start.
+ * @param length  How many bytes.
+ * @param byte    The value, 0 to 255.
+ * @return 0, or -EBADF, -EACCES, -ERANGE as mapshare_write; -EINVAL when byte is more than 255.
+ *
+ * Threads: any number at once. Signals: not in a handler.
+ */
+int mapshare_fill(struct mapshare_region *region, uint64_t offset, uint64_t length, uint32_t byte);
+
+/**
+ * Copies bytes from one region to another, or inside one. Ranges that overlap are copied as memmove(3) does, also when
+ * they are the same bytes of one file in two regions.
+ *
+ * @param to           The region to write.
+ * @param to_offset    First byte there.
+ * @param from         The region to read; may be the same.
+ * @param from_offset  First byte there.
+ * @param length       How many bytes.
+ * @return 0, or -EBADF, -EACCES, -ERANGE as mapshare_read of `from` and mapshare_write of `to`; nothing was copied then.
+ *
+ * Threads: any number at once. Signals: not in a handler.
+ */
+int mapshare_copy(struct mapshare_region *to,
+                  uint64_t to_offset,
+                  struct mapshare_region *from,
+                  uint64_t from_offset,
+                  uint64_t length);
+
+/**
+ * Brings written bytes to the file's storage, so that they survive a power cut. Other processes see them without it.
+ *
+ * @param region  The region.
+ * @param offset  First byte, counted from the region's start.
+ * @param length  How many bytes; 0 = to the end of the region. Whole pages are written.
+ * @param flags   0 to wait until the device has them; MAPSHARE_FLUSH_ASYNC to start the writing and return.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: a flag is unknown; or the region is copy-on-write, whose changes never reach the file.
+ *   -ERANGE: offset + length leaves the region.
+ *   -EIO, -ENOSPC: the device or file system failed to take them.
+ *
+ * Threads: any number at once. Signals: not in a handler. Blocks: until the device answers, without the flag.
+ * Source: msync(2) MS_SYNC, sync_file_range(2).
+ */
+int mapshare_flush(struct mapshare_region *region, uint64_t offset, uint64_t length, uint32_t flags);
+
+/**
+ * Gives the address of a range, for access without copying. The bytes stay mapped at that address until
+ * mapshare_release: as long as a view is out, unmap, and all else that would take its bytes or its address away, is
+ * -EBUSY.
+ *
+ * @param region       The region.
+ * @param offset       First byte, counted from the region's start; any alignment.
+ * @param length       How many bytes, at least 1.
+ * @param ret_pointer  Receives the address. Writing through it needs a region that is not read-only.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: ret_pointer is NULL, or length is 0.
+ *   -ERANGE: offset + length leaves the region.
+ *
+ * Threads: any; the address may be used on all threads and released on any. Others change the bytes at any moment:
+ * use atomics, volatile accesses or a lock.
+ * Signals: not in a handler. Fork: the child has its own mapping at the same address, of the same bytes.
+ */
+int mapshare_view(struct mapshare_region *region, uint64_t offset, uint64_t length, void **ret_pointer);
+
+/**
+ * Gives a view back. Its address must not be used any more.
+ *
+ * @param region   The region.
+ * @param pointer  An address that mapshare_view returned; one that was returned twice is released twice.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: pointer is no address that is out, or was released already.
+ *
+ * Threads: any. Signals: not in a handler.
+ */
+int mapshare_release(struct mapshare_region *region, void *pointer);
+
+/**
+ * Makes a region and its file longer or shorter. What is added reads as zeros, and its storage is reserved unless the
+ * region was opened MAPSHARE_SPARSE. Growing never cuts a file that others have made longer still; shrinking does.
+ *
+ * @param region  The region, MAPSHARE_READ_WRITE.
+ * @param length  The new length in bytes, counted from the region's start; at least 1.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: length is 0, or the region is copy-on-write.
+ *   -EACCES: the region is read-only.
+ *   -EBUSY:  views are out, and length cuts bytes from one of them or is more than the reserve.
+ *   -ENOSPC: no room on the file system, or the file would pass its limit or RLIMIT_FSIZE.
+ *   -ENOMEM: no address space for a length beyond the reserve, or RLIMIT_MEMLOCK is met.
+ *   -EPERM:  a seal forbids it.
+ *
+ * Pointers stay while length <= reserve; beyond it the region moves, which needs that no view is out.
+ * Threads: any. Growing within the reserve goes on beside all other calls; shrinking and moving wait for those under
+ * way, and calls that come wait for them.
+ * Processes: others keep their length; an access of theirs past it takes the growth over, within their reserve.
+ * Signals: not in a handler. Source: fallocate(2), ftruncate(2), mremap(2).
+ */
+int mapshare_resize(struct mapshare_region *region, uint64_t length);
+
+/**
+ * Takes over the file's length of now, which other processes may have changed. A region that reached the end of its
+ * file goes on doing so, and moves for it when it must; one opened on a part of the file grows up to its reserve.
+ * When the file ends at or before the region's offset, the length becomes 0.
+ *
+ * @param region  The region.
+ * @return 1 when the length has changed, 0 when not, or
+ *   -EBADF: not an open region.
+ *   -EBUSY: views are out, and the file has grown beyond the reserve.
+ *   -ENOMEM, -EIO: as the kernel says them.
+ *
+ * Threads: any, as mapshare_resize. Signals: not in a handler. Source: fstat(2).
+ */
+int mapshare_refresh(struct mapshare_region *region);
+
+/**
+ * Changes what may be done with a region, up to what it was opened with.
+ *
+ * @param region  The region.
+ * @param access  MAPSHARE_READ_ONLY, or MAPSHARE_READ_WRITE for a shared region, MAPSHARE_COPY_ON_WRITE for a private
+ *                one.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: access is unknown, or MAPSHARE_COPY_ON_WRITE asked of a shared region: that is decided at open.
+ *   -EACCES: writing asked where the file was opened for reading only, or shared writing of a private region.
+ *   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through.
+ *   -EPERM:  a seal forbids it.
+ *
+ * Threads: any; waits for calls under way, and calls that come wait for it. Signals: not in a handler.
+ * Source: mprotect(2).
+ */
+int mapshare_protect(struct mapshare_region *region, uint32_t access);
+
+/**
+ * Tells the kernel what to expect of a range, for speed. No advice changes a byte.
+ *
+ * @param region  The region.
+ * @param offset  First byte, counted from the region's start.
+ * @param length  How many bytes; 0 = to the end of the region. Whole pages are meant.
+ * @param advice  MAPSHARE_ADVISE_NORMAL or another of that group.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: the advice is unknown, to this library or to this kernel.
+ *   -ERANGE: offset + length leaves the region.
+ *
+ * Threads: any. Signals: not in a handler. Source: madvise(2), POSIX.1-2024 posix_madvise().
+ */
+int mapshare_advise(struct mapshare_region *region, uint64_t offset, uint64_t length, uint32_t advice);
+
+/**
+ * How long a region is.
+ *
+ * @param region  The region.
+ * @return Bytes that may be accessed now, or -EBADF: not an open region.
+ *
+ * Threads: any. Signals: not in a handler.
+ */
+int64_t mapshare_length(struct mapshare_region *region);
+
+/**
+ * What there is to know about a region. It asks the kernel for every page, so it is for people and tools.
+ *
+ * @param region    The region.
+ * @param ret_info  Receives the facts.
+ * @param info_size sizeof *ret_info: a shorter struct gets the first fields, a longer one zeros at its end.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: ret_info is NULL or info_size is 0.
+ *   -EIO, -ENOMEM: the kernel cannot answer.
+ *
+ * Threads: any. Signals: not in a handler. Source: fstat(2), mincore(2).
+ */
+int mapshare_info(struct mapshare_region *region, struct mapshare_region_info *ret_info, size_t info_size);
+
+/**
+ * A new descriptor of a region's file, for whoever needs one: fstat, flock, sendmsg, /proc/PID/fd.
+ *
+ * @param region  The region.
+ * @return A descriptor, close-on-exec, that the caller closes; or -EBADF: not an open region, -EMFILE: too many
+ *   descriptors are open.
+ *
+ * Threads: any. Signals: not in a handler. Source: fcntl(2) F_DUPFD_CLOEXEC.
+ */
+int mapshare_fd(struct mapshare_region *region);
+
+/**
+ * The version of the library that runs, as text: "0.1.0".
+ *
+ * @return A static string.
+ *
+ * Threads: any. Signals: safe in a handler.
+ */
+const char *mapshare_version(void);
+
+/**
+ * The version of the library that runs, as a number that can be compared.
+ *
+ * @return major << 16 | minor << 8 | patch.
+ *
+ * Threads: any. Signals: safe in a handler.
+ */
+uint32_t mapshare_version_number(void);
+
+/**
+ * What a code means, in general.
+ *
+ * @param code  A code as a function returned it, or a positive error number of errno(3).
+ * @return A static sentence; "success" for 0.
+ *
+ * Threads: any. Signals: safe in a handler.
+ */
+const char *mapshare_strerror(int code);
+
+/**
+ * This thread's last failure in full: the function, what was asked, what was found, what to do, and the code's name.
+ * For example: "mapshare_open: 'a.bin' is 100 bytes long, 4096 were asked at offset 0; pass MAPSHARE_CREATE to extend
+ * it (ENXIO)". A call that succeeds leaves it as it was.
+ *
+ * @return A string that stays until this thread's next failure or its end; "" when nothing has failed yet.
+ *
+ * Threads: each has its own.
+ */
+const char *mapshare_last_error(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* MAPSHARE_H */

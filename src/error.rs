@@ -1,0 +1,321 @@
+//! What can go wrong: one type with a sentence for each case, and one table of codes.
+//!
+//! Decision: a sentence says what was asked, what was found and what to do, with the numbers; it names options
+//! as the C header does, since that is the manual of all three languages. Making one allocates only where the
+//! sentence names a file.
+
+use crate::sys::Errno;
+use std::ffi::CStr;
+
+/// The result of everything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A refused or failed call: what was asked, what was found, what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A required pointer of the C interface is NULL.
+    #[error("'{0}' is NULL; pass the address of the memory it stands for")]
+    NullArgument(&'static str),
+    /// The options struct is longer than this version's, and what it adds is used.
+    #[error(
+        "the options are {size} bytes long, this library knows the first {known}, and the rest is not all \
+         zero; link a newer libmapshare or zero what it does not know"
+    )]
+    OptionsTooNew {
+        /// The struct's size in bytes, as the caller gave it.
+        size: usize,
+        /// The size this version knows.
+        known: usize,
+    },
+    /// A flag word has bits that mean nothing here.
+    #[error("{field} has the unknown bits {unknown:#x}; the known ones are {known:#x}")]
+    UnknownFlags {
+        /// The argument or struct field.
+        field: &'static str,
+        /// The bits that are not known.
+        unknown: u64,
+        /// All bits that are.
+        known: u64,
+    },
+    /// A number is none of those that mean something here.
+    #[error("{field} is {value}; it must be {allowed}")]
+    UnknownValue {
+        /// The argument or struct field.
+        field: &'static str,
+        /// What was passed.
+        value: u64,
+        /// What may be passed.
+        allowed: &'static str,
+    },
+    /// Options or calls that do not go together.
+    #[error("{0}")]
+    Contradiction(&'static str),
+    /// The file offset of a mapping is not a multiple of the page size.
+    #[error(
+        "file offset {offset} is not a multiple of the page size {page_size}; the nearest ones are {below} and \
+         {above}: map from {below} and add {} to the offsets inside",
+        offset - below
+    )]
+    MisalignedFileOffset {
+        /// The offset asked for.
+        offset: u64,
+        /// Bytes in a page of this file's mapping.
+        page_size: u64,
+        /// The next multiple below.
+        below: u64,
+        /// The next multiple above.
+        above: u64,
+    },
+    /// There is not one byte to map.
+    #[error(
+        "{file} has no byte at offset {offset} and length is 0 (to the end of the file), so nothing would be mapped; \
+         give a length, with MAPSHARE_CREATE to make the file that long"
+    )]
+    EmptyMapping {
+        /// The file.
+        file: String,
+        /// The file offset asked for.
+        offset: u64,
+    },
+    /// Creating or extending a file needs `MAPSHARE_READ_WRITE`.
+    #[error(
+        "{file} would have to be created or extended, which access {access} does not allow; open it MAPSHARE_READ_WRITE"
+    )]
+    CreateNeedsWrite {
+        /// The file.
+        file: String,
+        /// The access asked for, by name.
+        access: &'static str,
+    },
+    /// The token is not one that open returned, or was unmapped already.
+    #[error("the token {token:#x} is not an open {kind}; it was never returned by open, or was closed already")]
+    StaleToken {
+        /// The 64 bits passed.
+        token: u64,
+        /// What it should stand for.
+        kind: &'static str,
+    },
+    /// The descriptor cannot be used.
+    #[error("descriptor {fd} {found}; pass one that open(2) returned and that is still open")]
+    BadDescriptor {
+        /// The number passed.
+        fd: i32,
+        /// What is the matter with it.
+        found: &'static str,
+    },
+    /// More access was asked for than the descriptor or region grants.
+    #[error("{access} was asked, but {granted}; {remedy}")]
+    AccessDenied {
+        /// The access asked for, by name.
+        access: &'static str,
+        /// What there is.
+        granted: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The file ends before the range asked for does.
+    #[error("{file} is {size} bytes long, {length} were asked at offset {offset}; pass MAPSHARE_CREATE to extend it")]
+    FileTooShort {
+        /// The file.
+        file: String,
+        /// Its length in bytes.
+        size: u64,
+        /// The bytes asked for.
+        length: u64,
+        /// The file offset asked for.
+        offset: u64,
+    },
+    /// The range leaves the region.
+    #[error("offset {offset} + length {length} leaves the region, which is {limit} bytes long; nothing was copied")]
+    OutOfRange {
+        /// The first byte asked for.
+        offset: u64,
+        /// The bytes asked for.
+        length: u64,
+        /// The region's length now.
+        limit: u64,
+    },
+    /// The new length needs other addresses, which only a call that waits for all others can give.
+    #[error(
+        "{length} bytes do not fit in the reserve of {reserve}; open with a larger reserve, or resize with nothing else in flight"
+    )]
+    PastReserve {
+        /// The length asked for.
+        length: u64,
+        /// The bytes of address space there are.
+        reserve: u64,
+    },
+    /// Views of the region are still out.
+    #[error(
+        "{views} view(s) of the region are still out, and {asked} would take bytes from under them; release them first"
+    )]
+    ViewsOut {
+        /// How many.
+        views: usize,
+        /// What was asked.
+        asked: &'static str,
+    },
+    /// A pointer to release is none that view returned.
+    #[error("{pointer:#x} is not a pointer that a view of this region returned, or it was released already")]
+    NotAView {
+        /// The address passed.
+        pointer: usize,
+    },
+    /// The file exists and should not.
+    #[error(
+        "{file} exists already, and MAPSHARE_EXCLUSIVE asks for a new one; leave the flag out to open what is there"
+    )]
+    Exists {
+        /// The file.
+        file: String,
+    },
+    /// What stands there cannot be mapped.
+    #[error("{file} is {found}, which cannot be mapped; only regular files and memory files can")]
+    NotMappable {
+        /// The file.
+        file: String,
+        /// What it is.
+        found: &'static str,
+    },
+    /// The file system, a quota or a limit has no room.
+    #[error("there is no room for {length} bytes at offset {offset} of {file}: {reason}")]
+    NoSpace {
+        /// The file.
+        file: String,
+        /// The file offset.
+        offset: u64,
+        /// The bytes asked for.
+        length: u64,
+        /// Which limit was met, and what to do.
+        reason: &'static str,
+    },
+    /// The address space or memory lock limit has no room.
+    #[error("there is no room for {length} bytes {place}")]
+    NoMemory {
+        /// The bytes asked for.
+        length: u64,
+        /// Where, and what to do.
+        place: &'static str,
+    },
+    /// The kernel refused a call that nothing here foresaw.
+    #[error("{call} of {subject} failed: {}", sentence(*errno))]
+    System {
+        /// The system call.
+        call: &'static str,
+        /// What it was about.
+        subject: String,
+        /// The kernel's error number.
+        errno: i32,
+    },
+    /// A panic was caught: an error of this library.
+    #[error("an internal error was caught; the region may be used on, but please report this")]
+    Internal,
+}
+
+impl Error {
+    /// The error number of errno(3) that the C interface returns for this, negated.
+    pub fn errno(&self) -> i32 {
+        let errno = match self {
+            Error::NullArgument(_)
+            | Error::UnknownFlags { .. }
+            | Error::UnknownValue { .. }
+            | Error::Contradiction(_)
+            | Error::MisalignedFileOffset { .. }
+            | Error::EmptyMapping { .. }
+            | Error::CreateNeedsWrite { .. }
+            | Error::NotAView { .. } => Errno::EINVAL,
+            Error::OptionsTooNew { .. } => Errno::E2BIG,
+            Error::StaleToken { .. } | Error::BadDescriptor { .. } => Errno::EBADF,
+            Error::AccessDenied { .. } => Errno::EACCES,
+            Error::FileTooShort { .. } => Errno::ENXIO,
+            Error::OutOfRange { .. } | Error::PastReserve { .. } => Errno::ERANGE,
+            Error::ViewsOut { .. } => Errno::EBUSY,
+            Error::Exists { .. } => Errno::EEXIST,
+            Error::NotMappable { .. } => Errno::ENODEV,
+            Error::NoSpace { .. } => Errno::ENOSPC,
+            Error::NoMemory { .. } => Errno::ENOMEM,
+            Error::System { errno, .. } => Errno(*errno),
+            Error::Internal => Errno::ENOTRECOVERABLE,
+        };
+        errno.0
+    }
+
+    /// A system call's refusal, as the kernel says it.
+    pub(crate) fn system(call: &'static str, subject: impl Into<String>, errno: Errno) -> Error {
+        Error::System { call, subject: subject.into(), errno: errno.0 }
+    }
+}
+
+impl From<Error> for std::io::Error {
+    /// Keeps the sentence; the kind is the one that belongs to the code.
+    fn from(error: Error) -> std::io::Error {
+        let kind = std::io::Error::from_raw_os_error(error.errno()).kind();
+        std::io::Error::new(kind, error)
+    }
+}
+
+/// The codes of the C interface: number, name, and what `mapshare_strerror` says.
+const CODES: &[(Errno, &str, &CStr)] = &[
+    (Errno::EINVAL, "EINVAL", c"broken contract: an argument is NULL, unknown, misaligned or contradicts another"),
+    (Errno::EBADF, "EBADF", c"the token is not an open region or queue, or the descriptor is not open"),
+    (Errno::EACCES, "EACCES", c"more access was asked than the file, the descriptor or the region grants"),
+    (Errno::ENXIO, "ENXIO", c"the bytes do not exist in the file: it is shorter than the range, or was cut short"),
+    (Errno::ERANGE, "ERANGE", c"offset + length leaves the region; nothing was copied"),
+    (Errno::ENOSPC, "ENOSPC", c"no room on the file system for the bytes written or created"),
+    (Errno::EIO, "EIO", c"the device failed while a page was read or written"),
+    (Errno::EBUSY, "EBUSY", c"views, queues or locks of this region are still out, or the role is taken"),
+    (Errno::EOPNOTSUPP, "EOPNOTSUPP", c"this kind of region or file system cannot do it"),
+    (Errno::EAGAIN, "EAGAIN", c"the writers lapped the reader 64 times in one read; try again"),
+    (Errno::E2BIG, "E2BIG", c"the options struct is newer than this library and uses what it does not know"),
+    (Errno::EPROTO, "EPROTO", c"what came over the socket is not a hand-over"),
+    (Errno::ENOENT, "ENOENT", c"no such file, directory or name; check it, or pass MAPSHARE_CREATE to make the file"),
+    (Errno::EEXIST, "EEXIST", c"the file or name exists already"),
+    (Errno::ELOOP, "ELOOP", c"a symbolic link stands where none is followed, or links lead in a circle"),
+    (Errno::ENAMETOOLONG, "ENAMETOOLONG", c"the path or name is too long"),
+    (Errno::ENOTDIR, "ENOTDIR", c"a part of the path that should be a directory is not one"),
+    (Errno::EROFS, "EROFS", c"the file system is mounted read-only"),
+    (Errno::ETXTBSY, "ETXTBSY", c"the file is a program that is running"),
+    (Errno::ENOMEM, "ENOMEM", c"no memory or address space left, or the limit of locked memory is met"),
+    (Errno::EMFILE, "EMFILE", c"this process has too many open descriptors; close some or raise RLIMIT_NOFILE"),
+    (Errno::ENFILE, "ENFILE", c"the system has too many open files"),
+    (Errno::ENODEV, "ENODEV", c"this kind of file cannot be mapped"),
+    (Errno::ENOLCK, "ENOLCK", c"the kernel or file system has no more locks"),
+    (Errno::ENOTSOCK, "ENOTSOCK", c"the descriptor is not a socket"),
+    (Errno::EPERM, "EPERM", c"a seal forbids it, the lock is not yours, or the system does not permit it"),
+    (Errno::EMSGSIZE, "EMSGSIZE", c"the message cannot fit in the queue, or the buffer is too small for it"),
+    (Errno::EBADMSG, "EBADMSG", c"what stands at this offset is not a valid object of this kind, or was damaged"),
+    (
+        Errno::EPROTONOSUPPORT,
+        "EPROTONOSUPPORT",
+        c"an object of a layout version or word size that this build does not speak",
+    ),
+    (Errno::EDEADLK, "EDEADLK", c"this thread holds the lock already"),
+    (Errno::ETIMEDOUT, "ETIMEDOUT", c"the time given has passed"),
+    (Errno::EINTR, "EINTR", c"a signal came while the call waited"),
+    (Errno::EPIPE, "EPIPE", c"the other side has ended it for good"),
+    (Errno::ENOTRECOVERABLE, "ENOTRECOVERABLE", c"an internal error of the library was caught"),
+];
+
+/// What `mapshare_strerror` says for a code of either sign.
+pub(crate) fn describe(code: i32) -> &'static CStr {
+    if code == 0 {
+        return c"success";
+    }
+    let errno = Errno(code.saturating_abs());
+    let row = CODES.iter().find(|row| row.0 == errno);
+    row.map_or(c"a code that mapshare does not define; see errno(3)", |row| row.2)
+}
+
+/// The name of a positive error number, such as "ENXIO"; None for one that the table does not have.
+pub(crate) fn name(errno: i32) -> Option<&'static str> {
+    let row = CODES.iter().find(|row| row.0 == Errno(errno))?;
+    Some(row.1)
+}
+
+fn sentence(errno: i32) -> std::borrow::Cow<'static, str> {
+    match name(errno) {
+        Some(_) => describe(errno).to_string_lossy(),
+        None => std::io::Error::from_raw_os_error(errno).to_string().into(),
+    }
+}

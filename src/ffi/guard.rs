@@ -1,0 +1,146 @@
+//! What stands around every exported function: codes, the thread's last error, and a net under panics.
+
+use crate::error::{self, Error, Result};
+use std::cell::{Cell, UnsafeCell};
+use std::ffi::{c_char, c_int};
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+/// How a good result crosses the boundary: as zero or a positive number.
+pub(super) trait Returned {
+    type Number;
+    fn good(self) -> Self::Number;
+    fn failed(errno: i32) -> Self::Number;
+}
+
+impl Returned for () {
+    type Number = c_int;
+    fn good(self) -> c_int {
+        0
+    }
+    fn failed(errno: i32) -> c_int {
+        -errno
+    }
+}
+
+impl Returned for bool {
+    type Number = c_int;
+    fn good(self) -> c_int {
+        self.into()
+    }
+    fn failed(errno: i32) -> c_int {
+        -errno
+    }
+}
+
+impl Returned for c_int {
+    type Number = c_int;
+    fn good(self) -> c_int {
+        self
+    }
+    fn failed(errno: i32) -> c_int {
+        -errno
+    }
+}
+
+impl Returned for u64 {
+    type Number = i64;
+    fn good(self) -> i64 {
+        // Lengths are those of files and mappings, whose bytes the kernel counts in an i64.
+        i64::try_from(self).unwrap_or(i64::MAX)
+    }
+    fn failed(errno: i32) -> i64 {
+        (-errno).into()
+    }
+}
+
+/// Runs an exported function's body.
+pub(super) fn guard<R: Returned>(function: &'static str, body: impl FnOnce() -> Result<R>) -> R::Number {
+    let result = caught(body);
+    result.map_or_else(
+        |error| {
+            LAST_ERROR.with(|last| last.set(function, &error));
+            R::failed(error.errno())
+        },
+        R::good,
+    )
+}
+
+fn caught<R>(body: impl FnOnce() -> Result<R>) -> Result<R> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // Nothing prints: what happens inside is told by the code and the last error.
+            if INSIDE.get() == 0 {
+                hook(panic);
+            }
+        }));
+    });
+    INSIDE.set(INSIDE.get() + 1);
+    let result = catch_unwind(AssertUnwindSafe(body));
+    INSIDE.set(INSIDE.get() - 1);
+    result.unwrap_or(Err(Error::Internal))
+}
+
+thread_local! {
+    /// How deep this thread is inside exported functions.
+    static INSIDE: Cell<u32> = const { Cell::new(0) };
+    static LAST_ERROR: LastError = const { LastError(UnsafeCell::new([0; LAST_ERROR_SIZE])) };
+}
+
+const LAST_ERROR_SIZE: usize = 1024;
+
+/// A thread's last failure in full, as a C string.
+struct LastError(UnsafeCell<[u8; LAST_ERROR_SIZE]>);
+
+impl LastError {
+    fn set(&self, function: &str, error: &Error) {
+        // SAFETY: the buffer is this thread's, and no reference into it outlives a statement; C callers hold its
+        // address and know that the next failure changes the text.
+        let buffer = unsafe { &mut *self.0.get() };
+        let (text, end) = buffer.split_at_mut(LAST_ERROR_SIZE - 1);
+        let mut rest = &mut text[..];
+        // A sentence too long for the buffer is cut.
+        let _ = match error::name(error.errno()) {
+            Some(name) => write!(rest, "{function}: {error} ({name})"),
+            None => write!(rest, "{function}: {error} (errno {})", error.errno()),
+        };
+        let unused = rest.len();
+        text[LAST_ERROR_SIZE - 1 - unused..].fill(0);
+        end.fill(0);
+    }
+}
+
+/// The text's address: valid as long as the thread lives.
+pub(super) fn last_error() -> *const c_char {
+    LAST_ERROR.with(|last| last.0.get().cast_const().cast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+
+    fn text() -> String {
+        // SAFETY: the buffer always ends with a NUL byte.
+        unsafe { CStr::from_ptr(last_error()) }.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_panic_inside_is_a_code_and_prints_nothing() {
+        let result: c_int = guard("mapshare_test", || -> Result<()> { panic!("on purpose") });
+        assert_eq!(result, -131);
+        assert!(text().ends_with("(ENOTRECOVERABLE)"), "{}", text());
+    }
+
+    #[test]
+    fn a_sentence_longer_than_the_buffer_is_cut_at_its_end() {
+        let file = "x".repeat(3 * LAST_ERROR_SIZE);
+        let _ = guard("mapshare_test", || -> Result<()> { Err(Error::Exists { file }) });
+        assert_eq!(text().len(), LAST_ERROR_SIZE - 1);
+        let _ = guard("mapshare_test", || -> Result<()> { Err(Error::Internal) });
+        assert!(text().len() < 200, "the longer text of before has gone");
+    }
+}

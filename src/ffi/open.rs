@@ -1,0 +1,188 @@
+//! How regions are opened and unmapped.
+
+use super::guard::guard;
+use super::options::{mapshare_options, mapshare_region};
+use super::token::{Table, Token};
+use crate::error::{Error, Result};
+use crate::region::Region;
+use crate::{Options, View};
+use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A region that C programs hold a token of, and the views of it that they hold pointers of.
+pub(super) struct OpenRegion {
+    pub(super) region: Region,
+    views: Mutex<Vec<View>>,
+}
+
+impl OpenRegion {
+    pub(super) fn views(&self) -> MutexGuard<'_, Vec<View>> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All open regions.
+pub(super) static REGIONS: Table<OpenRegion> = Table::new(0x6d, "region");
+
+/// Opens a file as a region: maps `length` bytes of it from `offset`, as the options say.
+///
+/// @param path          Path of a regular file; one that is relative counts from the working directory.
+/// @param options       How to open it; NULL for all defaults: read-only, the whole file.
+/// @param options_size  sizeof *options, or 0 with NULL.
+/// @param ret_region    Receives the region's token.
+/// @return 0, or
+///   -EINVAL: path or ret_region is NULL; an option is unknown or contradicts another; offset is not a multiple of the
+///            page size; there is no byte to map (length 0 and an empty file); something would have to be created or
+///            extended and access is not MAPSHARE_READ_WRITE.
+///   -ENXIO:  the file is shorter than offset + length, and MAPSHARE_CREATE is not set.
+///   -EACCES: the file's or a directory's permissions do not allow this access. A file without write permission opens
+///            MAPSHARE_READ_ONLY and MAPSHARE_COPY_ON_WRITE.
+///   -ENOSPC: no room for the bytes to be reserved; or the file would pass RLIMIT_FSIZE or the file system's limit.
+///   -ENODEV: a directory, FIFO, socket or device stands there, or a file that cannot be mapped, as those of /proc.
+///   -ENOMEM: no address space for reserve bytes (RLIMIT_AS, vm.max_map_count), or RLIMIT_MEMLOCK is met.
+///   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists.
+///   -ELOOP:  MAPSHARE_NO_FOLLOW, and the last part of the path is a symbolic link; or links lead in a circle.
+///   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
+///   -EPERM:  a seal or the immutable flag forbids this access.
+///   -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EMFILE, -ENFILE, -EROFS, -ETXTBSY, -EIO: as the kernel says them.
+///
+/// A failed call leaves nothing behind: no new file, no longer file, no descriptor.
+///
+/// Threads: any. Signals: not in a handler. Blocks: never on a FIFO or device; on the disk only.
+/// Processes: any number may open the same file, also with MAPSHARE_CREATE at the same time: one makes it.
+/// Fork: the child has the region too, under the same token, and unmaps its own.
+/// Source: open(2), mmap(2), fallocate(2); POSIX.1-2024 mmap().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mapshare_open(
+    path: *const c_char,
+    options: *const mapshare_options,
+    options_size: usize,
+    ret_region: *mut *mut mapshare_region,
+) -> c_int {
+    guard("mapshare_open", || {
+        // SAFETY: the caller passes a C string or NULL.
+        let path = unsafe { c_path(path) }?;
+        // SAFETY: the caller passes options of that size, and somewhere to put the token.
+        unsafe { open_with(options, options_size, ret_region, |options| options.open(path)) }
+    })
+}
+
+/// Opens what stands behind a descriptor as a region. The descriptor stays the caller's, who may close it at once.
+///
+/// @param fd            An open descriptor of a regular file or memfd, open for reading, and for writing too where
+///                      access is MAPSHARE_READ_WRITE.
+/// @param options       As for mapshare_open; MAPSHARE_NO_FOLLOW and mode mean nothing here.
+/// @param options_size  sizeof *options, or 0 with NULL.
+/// @param ret_region    Receives the region's token.
+/// @return 0, or
+///   -EBADF:  fd is not open, or was opened with O_PATH.
+///   -EACCES: fd is open for writing only, which cannot be mapped, or for reading only and access is
+///            MAPSHARE_READ_WRITE.
+///   -EEXIST: MAPSHARE_EXCLUSIVE: what a descriptor stands for exists always.
+///   and all codes of mapshare_open that do not concern paths.
+///
+/// Threads: any. Signals: not in a handler. Fork: as mapshare_open.
+/// Source: mmap(2), fcntl(2) F_DUPFD_CLOEXEC.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mapshare_open_fd(
+    fd: c_int,
+    options: *const mapshare_options,
+    options_size: usize,
+    ret_region: *mut *mut mapshare_region,
+) -> c_int {
+    guard("mapshare_open_fd", || {
+        // SAFETY: the caller passes options of that size, and somewhere to put the token.
+        unsafe { open_with(options, options_size, ret_region, |options| options.open_raw_fd(fd)) }
+    })
+}
+
+/// Opens a file as a region, by a path that counts from a directory.
+///
+/// @param directory_fd  An open descriptor of the directory that a relative path counts from; AT_FDCWD for the
+///                      working directory.
+/// @param path          As for mapshare_open.
+/// @param options       As for mapshare_open.
+/// @param options_size  sizeof *options, or 0 with NULL.
+/// @param ret_region    Receives the region's token.
+/// @return 0, -EBADF when directory_fd is not open, -ENOTDIR when it is no directory, and all codes of mapshare_open.
+///
+/// Threads: any. Signals: not in a handler. Fork: as mapshare_open.
+/// Source: openat(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mapshare_open_at(
+    directory_fd: c_int,
+    path: *const c_char,
+    options: *const mapshare_options,
+    options_size: usize,
+    ret_region: *mut *mut mapshare_region,
+) -> c_int {
+    guard("mapshare_open_at", || {
+        // SAFETY: the caller passes a C string or NULL.
+        let path = unsafe { c_path(path) }?;
+        if directory_fd == -1 {
+            return Err(Error::BadDescriptor { fd: directory_fd, found: "is not open" });
+        }
+        // SAFETY: not -1; the kernel refuses a number that is not open, and nothing here closes it.
+        let directory = unsafe { BorrowedFd::borrow_raw(directory_fd) };
+        // SAFETY: the caller passes options of that size, and somewhere to put the token.
+        unsafe { open_with(options, options_size, ret_region, |options| options.open_at(directory, path)) }
+    })
+}
+
+/// Unmaps a region and forgets its token. Writes that were not flushed are not lost: the system brings them to the
+/// file. Waits for calls of other threads that are under way in the region.
+///
+/// @param region  The region.
+/// @return 0, or
+///   -EBADF: it is not an open region: NULL, forged, or unmapped already.
+///   -EBUSY: views of it are still out; nothing has changed.
+///
+/// Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
+/// Signals: not in a handler. Source: munmap(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_unmap(region: *mut mapshare_region) -> c_int {
+    guard("mapshare_unmap", || {
+        let open = REGIONS.exclusive(Token::from_pointer(region))?;
+        let views = open.views().len();
+        if views > 0 {
+            return Err(Error::ViewsOut { views, asked: "unmapping it" });
+        }
+        drop(open.remove());
+        Ok(())
+    })
+}
+
+/// What all opening functions do around the one call that differs.
+///
+/// # Safety
+/// `options` is NULL or has `options_size` readable bytes; `ret_region` is NULL or can be written.
+unsafe fn open_with(
+    options: *const mapshare_options,
+    options_size: usize,
+    ret_region: *mut *mut mapshare_region,
+    open: impl FnOnce(Options) -> Result<Region>,
+) -> Result<()> {
+    if ret_region.is_null() {
+        return Err(Error::NullArgument("ret_region"));
+    }
+    // SAFETY: the caller vouches for the options.
+    let options = unsafe { mapshare_options::read(options, options_size) }?;
+    let token = REGIONS.insert(OpenRegion { region: open(options)?, views: Mutex::default() })?;
+    // SAFETY: the caller vouches for it, and it is not NULL.
+    unsafe { ret_region.write(token.to_pointer()) };
+    Ok(())
+}
+
+/// # Safety
+/// `path` is NULL or a C string that stays for the call.
+unsafe fn c_path<'a>(path: *const c_char) -> Result<&'a Path> {
+    if path.is_null() {
+        return Err(Error::NullArgument("path"));
+    }
+    // SAFETY: the caller vouches for it, and it is not NULL.
+    let path = unsafe { CStr::from_ptr(path) };
+    Ok(Path::new(OsStr::from_bytes(path.to_bytes())))
+}

@@ -1,0 +1,83 @@
+/*
+ * mapshare: programs share data through mapped memory, without the traps of mmap.
+ * A region is a range of a file, mapped: what one process writes, every other process that has the file mapped sees
+ * at once, with no read or write call, and it is in the file. Each trap is a code and a sentence that says what to do.
+ *
+ *   #include <mapshare.h>
+ *   #include <stdio.h>
+ *
+ *   int main(void) {
+ *       mapshare_options options = {0};
+ *       options.flags = MAPSHARE_CREATE;
+ *       options.access = MAPSHARE_READ_WRITE;
+ *       options.length = 4096;
+ *       mapshare_region *region;
+ *       if (mapshare_open("a.bin", &options, sizeof options, &region) < 0
+ *           || mapshare_write(region, 0, "hello", 5) < 0 || mapshare_unmap(region) < 0) {
+ *           fprintf(stderr, "%s\n", mapshare_last_error());
+ *           return 1;
+ *       }
+ *       return 0;
+ *   }
+ *
+ * CAVEATS
+ *   Truncation     A process that cuts a file short takes the bytes from everyone who has them mapped. Accesses through
+ *                  this library are not guarded against that yet: they end in SIGBUS, as with plain mmap. Let all
+ *                  processes resize through mapshare_resize, and call mapshare_refresh where others may have shrunk it.
+ *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
+ *                  With MAPSHARE_SPARSE it is a SIGBUS at the first write to a page that finds no room.
+ *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
+ *                  its own. A process with several threads should fork only to exec: another thread may be inside a
+ *                  call at that moment, and the child would wait for it for ever.
+ *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
+ *   Remote files   NFS, CIFS and FUSE may show another machine's writes late or never. Share between processes of one
+ *                  machine.
+ *   Races          Nothing orders the accesses of different processes: bytes that are read while another writes them
+ *                  may be part old, part new.
+ *
+ * CONVENTIONS
+ *   Results        Functions that can fail return 0 or a positive number when good, and -errno when not: then nothing
+ *                  was acquired, no ret_* was written, and mapshare_last_error() says what was asked, what was found
+ *                  and what to do. errno itself is neither read nor promised.
+ *   Handles        mapshare_region * is a token, never dereferenced and checked in every call: NULL, forged, closed or
+ *                  foreign tokens are -EBADF, on any thread at any time.
+ *   Options        Pass the struct's size. Zero in a field is the default; NULL, 0 is all defaults. A larger struct
+ *                  whose unknown tail is not zero is -E2BIG, an unknown flag -EINVAL.
+ *   Numbers        Offsets and lengths are bytes. Offsets inside a region count from its first mapped byte.
+ *   Threads        Any function may be called on any thread. Tokens may be passed between threads.
+ *   Signals        Not to be called in signal handlers, unless the function says so.
+ *   Output         Nothing is ever printed, and nothing aborts.
+ *
+ * CODES
+ *   EINVAL           broken contract: NULL with a length, unknown flag, misaligned offset, nothing to map
+ *   EBADF            the token is not an open region; the descriptor is not open
+ *   EACCES           more access asked than the file, descriptor or region grants
+ *   ENXIO            the bytes do not exist in the file: it is shorter than the range asked for
+ *   ERANGE           offset + length leaves the region; nothing was copied
+ *   ENOSPC           no room on the file system for the bytes written or created
+ *   EIO              the device failed
+ *   EBUSY            views of the region are still out
+ *   E2BIG            the options are newer than this library
+ *   ENODEV           this kind of file cannot be mapped
+ *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
+ *   ELOOP            a symbolic link where none is followed, or links in a circle
+ *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
+ *   EPERM            a seal or file attribute forbids it
+ *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
+ *   EOPNOTSUPP       the file system cannot do it
+ *   ENOTRECOVERABLE  an internal error was caught
+ *
+ * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE
+ *    1  file of 0 bytes, length > 0: bus error at the first touch    -ENXIO at open, or extended by MAPSHARE_CREATE
+ *    2  file of 0 bytes, length 0                                    -EINVAL
+ *    3  file readable only, mapping shared and writable              -EACCES
+ *    4  descriptor write-only, or narrower than the mapping          -EACCES
+ *    5  descriptor closed after mapping                              goes on working; yours is never kept
+ *    6  file offset not a multiple of the page size                  -EINVAL, the message names the nearest ones
+ *    7  access past the mapping                                      -ERANGE, nothing copied, whatever the numbers
+ *    8  unmap of what open did not return, or twice                  -EBADF
+ *    9  private mapping: changes never reach the file                MAPSHARE_COPY_ON_WRITE; flush is -EINVAL
+ *   10  private mapping needs permission to read only                such a file opens MAPSHARE_COPY_ON_WRITE
+ *
+ * Generated by build.rs from the comments in src/ffi; do not edit.
+ */

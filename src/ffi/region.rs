@@ -1,0 +1,165 @@
+//! A region as a whole: its length, its rights, what is known of it.
+
+use super::guard::guard;
+use super::open::REGIONS;
+use super::options::{self, mapshare_region, mapshare_region_info};
+use super::token::Token;
+use crate::error::Error;
+use std::ffi::c_int;
+use std::os::fd::IntoRawFd;
+
+/// Makes a region and its file longer or shorter. What is added reads as zeros, and its storage is reserved unless the
+/// region was opened MAPSHARE_SPARSE. Growing never cuts a file that others have made longer still; shrinking does.
+///
+/// @param region  The region, MAPSHARE_READ_WRITE.
+/// @param length  The new length in bytes, counted from the region's start; at least 1.
+/// @return 0, or
+///   -EBADF:  not an open region.
+///   -EINVAL: length is 0, or the region is copy-on-write.
+///   -EACCES: the region is read-only.
+///   -EBUSY:  views are out, and length cuts bytes from one of them or is more than the reserve.
+///   -ENOSPC: no room on the file system, or the file would pass its limit or RLIMIT_FSIZE.
+///   -ENOMEM: no address space for a length beyond the reserve, or RLIMIT_MEMLOCK is met.
+///   -EPERM:  a seal forbids it.
+///
+/// Pointers stay while length <= reserve; beyond it the region moves, which needs that no view is out.
+/// Threads: any. Growing within the reserve goes on beside all other calls; shrinking and moving wait for those under
+/// way, and calls that come wait for them.
+/// Processes: others keep their length; an access of theirs past it takes the growth over, within their reserve.
+/// Signals: not in a handler. Source: fallocate(2), ftruncate(2), mremap(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_resize(region: *mut mapshare_region, length: u64) -> c_int {
+    guard("mapshare_resize", || {
+        let token = Token::from_pointer(region);
+        let open = REGIONS.enter(token)?;
+        if open.region.resizes_in_place(length) {
+            return open.region.grow(length);
+        }
+        drop(open);
+        REGIONS.exclusive(token)?.region.resize(length)
+    })
+}
+
+/// Takes over the file's length of now, which other processes may have changed. A region that reached the end of its
+/// file goes on doing so, and moves for it when it must; one opened on a part of the file grows up to its reserve.
+/// When the file ends at or before the region's offset, the length becomes 0.
+///
+/// @param region  The region.
+/// @return 1 when the length has changed, 0 when not, or
+///   -EBADF: not an open region.
+///   -EBUSY: views are out, and the file has grown beyond the reserve.
+///   -ENOMEM, -EIO: as the kernel says them.
+///
+/// Threads: any, as mapshare_resize. Signals: not in a handler. Source: fstat(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_refresh(region: *mut mapshare_region) -> c_int {
+    guard("mapshare_refresh", || {
+        let token = Token::from_pointer(region);
+        let open = REGIONS.enter(token)?;
+        if open.region.refreshes_in_place()? {
+            return open.region.refresh_in_place();
+        }
+        drop(open);
+        REGIONS.exclusive(token)?.region.refresh()
+    })
+}
+
+/// Changes what may be done with a region, up to what it was opened with.
+///
+/// @param region  The region.
+/// @param access  MAPSHARE_READ_ONLY, or MAPSHARE_READ_WRITE for a shared region, MAPSHARE_COPY_ON_WRITE for a private
+///                one.
+/// @return 0, or
+///   -EBADF:  not an open region.
+///   -EINVAL: access is unknown, or MAPSHARE_COPY_ON_WRITE asked of a shared region: that is decided at open.
+///   -EACCES: writing asked where the file was opened for reading only, or shared writing of a private region.
+///   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through.
+///   -EPERM:  a seal forbids it.
+///
+/// Threads: any; waits for calls under way, and calls that come wait for it. Signals: not in a handler.
+/// Source: mprotect(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_protect(region: *mut mapshare_region, access: u32) -> c_int {
+    guard("mapshare_protect", || {
+        let mut open = REGIONS.exclusive(Token::from_pointer(region))?;
+        open.region.protect(options::access(access)?)
+    })
+}
+
+/// Tells the kernel what to expect of a range, for speed. No advice changes a byte.
+///
+/// @param region  The region.
+/// @param offset  First byte, counted from the region's start.
+/// @param length  How many bytes; 0 = to the end of the region. Whole pages are meant.
+/// @param advice  MAPSHARE_ADVISE_NORMAL or another of that group.
+/// @return 0, or
+///   -EBADF:  not an open region.
+///   -EINVAL: the advice is unknown, to this library or to this kernel.
+///   -ERANGE: offset + length leaves the region.
+///
+/// Threads: any. Signals: not in a handler. Source: madvise(2), POSIX.1-2024 posix_madvise().
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_advise(region: *mut mapshare_region, offset: u64, length: u64, advice: u32) -> c_int {
+    guard("mapshare_advise", || {
+        let open = REGIONS.enter(Token::from_pointer(region))?;
+        open.region.advise(offset, length, options::advice(advice)?)
+    })
+}
+
+/// How long a region is.
+///
+/// @param region  The region.
+/// @return Bytes that may be accessed now, or -EBADF: not an open region.
+///
+/// Threads: any. Signals: not in a handler.
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_length(region: *mut mapshare_region) -> i64 {
+    guard("mapshare_length", || Ok(REGIONS.enter(Token::from_pointer(region))?.region.length()))
+}
+
+/// What there is to know about a region. It asks the kernel for every page, so it is for people and tools.
+///
+/// @param region    The region.
+/// @param ret_info  Receives the facts.
+/// @param info_size sizeof *ret_info: a shorter struct gets the first fields, a longer one zeros at its end.
+/// @return 0, or
+///   -EBADF:  not an open region.
+///   -EINVAL: ret_info is NULL or info_size is 0.
+///   -EIO, -ENOMEM: the kernel cannot answer.
+///
+/// Threads: any. Signals: not in a handler. Source: fstat(2), mincore(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mapshare_info(
+    region: *mut mapshare_region,
+    ret_info: *mut mapshare_region_info,
+    info_size: usize,
+) -> c_int {
+    guard("mapshare_info", || {
+        let open = REGIONS.enter(Token::from_pointer(region))?;
+        if ret_info.is_null() {
+            return Err(Error::NullArgument("ret_info"));
+        }
+        if info_size == 0 {
+            return Err(Error::Contradiction("info_size is 0; pass sizeof *ret_info"));
+        }
+        let info = open.region.info()?.into();
+        // SAFETY: the caller vouches for `info_size` bytes; the struct has no padding.
+        unsafe { options::give(info, ret_info, info_size) };
+        Ok(())
+    })
+}
+
+/// A new descriptor of a region's file, for whoever needs one: fstat, flock, sendmsg, /proc/PID/fd.
+///
+/// @param region  The region.
+/// @return A descriptor, close-on-exec, that the caller closes; or -EBADF: not an open region, -EMFILE: too many
+///   descriptors are open.
+///
+/// Threads: any. Signals: not in a handler. Source: fcntl(2) F_DUPFD_CLOEXEC.
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_fd(region: *mut mapshare_region) -> c_int {
+    guard("mapshare_fd", || {
+        let open = REGIONS.enter(Token::from_pointer(region))?;
+        Ok(open.region.duplicate_fd()?.into_raw_fd())
+    })
+}

@@ -1,0 +1,65 @@
+//! Zero-copy access.
+
+use super::guard::guard;
+use super::open::REGIONS;
+use super::options::mapshare_region;
+use super::token::Token;
+use crate::error::Error;
+use std::ffi::{c_int, c_void};
+
+/// Gives the address of a range, for access without copying. The bytes stay mapped at that address until
+/// mapshare_release: as long as a view is out, unmap, and all else that would take its bytes or its address away, is
+/// -EBUSY.
+///
+/// @param region       The region.
+/// @param offset       First byte, counted from the region's start; any alignment.
+/// @param length       How many bytes, at least 1.
+/// @param ret_pointer  Receives the address. Writing through it needs a region that is not read-only.
+/// @return 0, or
+///   -EBADF:  not an open region.
+///   -EINVAL: ret_pointer is NULL, or length is 0.
+///   -ERANGE: offset + length leaves the region.
+///
+/// Threads: any; the address may be used on all threads and released on any. Others change the bytes at any moment:
+/// use atomics, volatile accesses or a lock.
+/// Signals: not in a handler. Fork: the child has its own mapping at the same address, of the same bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mapshare_view(
+    region: *mut mapshare_region,
+    offset: u64,
+    length: u64,
+    ret_pointer: *mut *mut c_void,
+) -> c_int {
+    guard("mapshare_view", || {
+        let open = REGIONS.enter(Token::from_pointer(region))?;
+        if ret_pointer.is_null() {
+            return Err(Error::NullArgument("ret_pointer"));
+        }
+        let view = open.region.view(offset, length)?;
+        // SAFETY: the caller vouches for it, and it is not NULL.
+        unsafe { ret_pointer.write(view.as_ptr().cast()) };
+        open.views().push(view);
+        Ok(())
+    })
+}
+
+/// Gives a view back. Its address must not be used any more.
+///
+/// @param region   The region.
+/// @param pointer  An address that mapshare_view returned; one that was returned twice is released twice.
+/// @return 0, or
+///   -EBADF:  not an open region.
+///   -EINVAL: pointer is no address that is out, or was released already.
+///
+/// Threads: any. Signals: not in a handler.
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_release(region: *mut mapshare_region, pointer: *mut c_void) -> c_int {
+    guard("mapshare_release", || {
+        let open = REGIONS.enter(Token::from_pointer(region))?;
+        let mut views = open.views();
+        let index = views.iter().position(|view| view.as_ptr() == pointer.cast());
+        let index = index.ok_or(Error::NotAView { pointer: pointer.addr() })?;
+        drop(views.swap_remove(index));
+        Ok(())
+    })
+}

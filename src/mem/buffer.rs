@@ -1,0 +1,61 @@
+//! The private side of a copy: a slice, or what a C caller passed.
+//!
+//! Decision: no slice is made of a C caller's buffer, since it may be uninitialised, or lie in a mapped region that
+//! others change meanwhile; both are wrong for a Rust reference and harmless for a copy by address.
+
+use std::marker::PhantomData;
+
+/// Bytes to copy from.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(super) address: *const u8,
+    pub(super) length: usize,
+    lifetime: PhantomData<&'a [u8]>,
+}
+
+/// Bytes to copy to.
+pub(crate) struct Destination<'a> {
+    pub(super) address: *mut u8,
+    pub(super) length: usize,
+    lifetime: PhantomData<&'a mut [u8]>,
+}
+
+impl Source<'_> {
+    /// The caller's memory.
+    ///
+    /// # Safety
+    /// `length` bytes from `address` can be read as long as the value lives.
+    pub(crate) unsafe fn from_raw(address: *const u8, length: usize) -> Self {
+        Source { address, length, lifetime: PhantomData }
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+}
+
+impl Destination<'_> {
+    /// The caller's memory.
+    ///
+    /// # Safety
+    /// `length` bytes from `address` can be written as long as the value lives.
+    pub(crate) unsafe fn from_raw(address: *mut u8, length: usize) -> Self {
+        Destination { address, length, lifetime: PhantomData }
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+}
+
+impl<'a> From<&'a [u8]> for Source<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Source { address: bytes.as_ptr(), length: bytes.len(), lifetime: PhantomData }
+    }
+}
+
+impl<'a> From<&'a mut [u8]> for Destination<'a> {
+    fn from(bytes: &'a mut [u8]) -> Self {
+        Destination { address: bytes.as_mut_ptr(), length: bytes.len(), lifetime: PhantomData }
+    }
+}

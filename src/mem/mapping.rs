@@ -1,0 +1,358 @@
+//! Pages of a file, owned: mapped once, unmapped on drop.
+//!
+//! Decision: the file is mapped over the whole reserve at once, past its end too, so that growing is one store of
+//! the length and nothing moves. Pages past the file's end fault when touched; the length keeps accesses away.
+//! hugetlbfs is the exception, where mapping extends the file: there the rest of the reserve is kept inaccessible
+//! and mapped as the region grows.
+
+use super::atomic::{AtomicU64, Ordering};
+use super::buffer::{Destination, Source};
+use super::copy;
+use super::span::Span;
+use crate::error::Result;
+use crate::sys::map::{self, Advice, Protection, Sharing};
+use crate::sys::{Errno, file};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::Mutex;
+
+/// What to map.
+pub(crate) struct Request {
+    pub(crate) file: OwnedFd,
+    /// Its device and inode.
+    pub(crate) identity: (u64, u64),
+    /// First byte in the file; a multiple of `page_size`.
+    pub(crate) offset: u64,
+    /// Bytes that may be accessed at first.
+    pub(crate) length: u64,
+    /// Bytes of address space; at least `length`.
+    pub(crate) reserve: u64,
+    pub(crate) protection: Protection,
+    pub(crate) sharing: Sharing,
+}
+
+/// The granularity of a file's mappings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paging {
+    /// Bytes in a page.
+    pub(crate) page_size: usize,
+    /// Whether mapping past the file's end extends it, as hugetlbfs does.
+    mapping_extends_file: bool,
+}
+
+impl Paging {
+    /// How `file`, of which `status` was asked, is paged.
+    pub(crate) fn of(file: BorrowedFd, status: &file::Status) -> Paging {
+        let page_size = map::page_size();
+        let block_size = usize::try_from(status.block_size).unwrap_or(page_size);
+        if block_size > page_size && file::is_hugetlb(file) {
+            return Paging { page_size: block_size, mapping_extends_file: true };
+        }
+        Paging { page_size, mapping_extends_file: false }
+    }
+}
+
+impl Paging {
+    /// Bytes of the file that its first `length` bytes take: whole huge pages on hugetlbfs.
+    pub(crate) fn file_length_for(self, length: u64) -> u64 {
+        if self.mapping_extends_file { length.next_multiple_of(self.page_size as u64) } else { length }
+    }
+}
+
+/// Pages of a file.
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    /// Bytes of address space that are ours, in whole pages.
+    capacity: usize,
+    paging: Paging,
+    /// Bytes that may be accessed now; at most `capacity`.
+    length: AtomicU64,
+    file: OwnedFd,
+    /// Device and inode: which file it is.
+    identity: (u64, u64),
+    offset: u64,
+    sharing: Sharing,
+    /// The views that are out.
+    views: Mutex<Vec<Span>>,
+}
+
+// SAFETY: the pages belong to the process, not to a thread; all access goes through copies that bear races.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; what `&self` changes is atomic or behind a mutex.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    pub(crate) fn new(request: Request, paging: Paging) -> Result<Mapping, Errno> {
+        let Request { file, identity, offset, length, reserve, protection, sharing } = request;
+        let capacity = whole_pages(reserve, paging.page_size)?;
+        let base = if paging.mapping_extends_file {
+            reserve_aligned(capacity, paging.page_size)?
+        } else {
+            map::map(file.as_fd(), offset, capacity, protection, sharing)?
+        };
+        // From here on dropping `mapping` gives the address space back.
+        let mapping = Mapping {
+            base,
+            capacity,
+            paging,
+            length: AtomicU64::new(0),
+            file,
+            identity,
+            offset,
+            sharing,
+            views: Mutex::default(),
+        };
+        mapping.set_length(length, protection)?;
+        Ok(mapping)
+    }
+
+    /// Bytes that may be accessed now.
+    pub(crate) fn length(&self) -> u64 {
+        // ORDER: Relaxed, partner set_length: the bytes themselves are in the file before their length is
+        // published, and no other memory is.
+        self.length.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of address space, which `set_length` can go up to.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity as u64
+    }
+
+    /// Sets how many bytes may be accessed; one caller at a time, and at most `capacity`.
+    pub(crate) fn set_length(&self, length: u64, protection: Protection) -> Result<(), Errno> {
+        debug_assert!(length <= self.capacity());
+        if self.paging.mapping_extends_file && length > self.length() {
+            let mapped = whole_pages(self.length(), self.paging.page_size)?;
+            let wanted = whole_pages(length, self.paging.page_size)?;
+            let (file, offset) = (self.file.as_fd(), self.offset + mapped as u64);
+            // SAFETY: `mapped` is at most `capacity`.
+            let address = unsafe { self.base.add(mapped) };
+            if wanted > mapped {
+                // SAFETY: the pages are ours, and behind the length, so that nobody uses them yet.
+                unsafe { map::map_over(address, file, offset, wanted - mapped, protection, self.sharing) }?;
+            }
+        }
+        // ORDER: Relaxed, partner length().
+        self.length.store(length, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The checked range; ERANGE when it leaves the length of now.
+    pub(crate) fn span(&self, offset: u64, length: u64) -> Result<Span> {
+        Span::within(offset, length, self.length())
+    }
+
+    /// The address of a span's first byte. Spans come from `span`, so that it lies inside the pages.
+    pub(super) fn address(&self, span: Span) -> NonNull<u8> {
+        debug_assert!(span.end() <= self.capacity);
+        // SAFETY: the span was checked against a length that is at most `capacity`.
+        unsafe { self.base.add(span.start()) }
+    }
+
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// First mapped byte in the file.
+    pub(crate) fn file_offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(crate) fn sharing(&self) -> Sharing {
+        self.sharing
+    }
+
+    pub(crate) fn page_size(&self) -> usize {
+        self.paging.page_size
+    }
+
+    /// Bytes of the file, from its start, that `length` mapped bytes take: whole huge pages on hugetlbfs.
+    pub(crate) fn file_length_for(&self, length: u64) -> u64 {
+        self.paging.file_length_for(self.offset + length)
+    }
+
+    /// Copies the span's bytes out; `to` is as long as the span.
+    pub(crate) fn read(&self, span: Span, to: Destination) {
+        let length = to.length.min(span.length());
+        // SAFETY: both sides are valid for `length`; a region's pages are never a caller's private buffer's start.
+        unsafe { copy::forward(to.address, self.address(span).as_ptr(), length) };
+    }
+
+    /// Copies bytes in; `from` is as long as the span, and the mapping writable.
+    pub(crate) fn write(&self, span: Span, from: Source) {
+        let length = from.length.min(span.length());
+        // SAFETY: as in `read`, the other way round.
+        unsafe { copy::forward(self.address(span).as_ptr(), from.address, length) };
+    }
+
+    /// Sets every byte of the span; the mapping is writable.
+    pub(crate) fn fill(&self, span: Span, byte: u8) {
+        // SAFETY: the span lies in our pages.
+        unsafe { copy::fill(self.address(span).as_ptr(), byte, span.length()) };
+    }
+
+    /// Copies the span's bytes over another of the same length, in this mapping or another that is writable, as
+    /// memmove does: also when both are the same bytes of one file.
+    pub(crate) fn copy_to(&self, span: Span, to: &Mapping, to_span: Span) {
+        let length = span.length().min(to_span.length());
+        let (from_address, to_address) = (self.address(span).as_ptr(), to.address(to_span).as_ptr());
+        // Two mappings of one file overlap in the file, whatever their addresses.
+        let upwards =
+            self.identity != to.identity || self.offset + span.start() as u64 >= to.offset + to_span.start() as u64;
+        if upwards {
+            // SAFETY: both spans lie in their mappings' pages.
+            unsafe { copy::forward(to_address, from_address, length) };
+        } else {
+            // SAFETY: as above.
+            unsafe { copy::backward(to_address, from_address, length) };
+        }
+    }
+
+    /// Brings the span's changed pages to the file's storage and waits for it.
+    pub(crate) fn synchronize(&self, span: Span) -> Result<(), Errno> {
+        self.on_pages(span, |address, length| {
+            // SAFETY: the pages are ours.
+            unsafe { map::synchronize(address, length) }
+        })
+    }
+
+    /// Passes advice for the span's pages to the kernel.
+    pub(crate) fn advise(&self, span: Span, advice: Advice) -> Result<(), Errno> {
+        if advice == Advice::DontNeed && self.sharing == Sharing::Private {
+            // posix_madvise(3): advice changes no bytes, and here the kernel would drop the private ones.
+            return Ok(());
+        }
+        self.on_pages(span, |address, length| {
+            // SAFETY: the pages are ours, and shared where they are not needed.
+            unsafe { map::advise(address, length, advice) }
+        })
+    }
+
+    /// Keeps the span's pages in memory as long as they are mapped.
+    pub(crate) fn lock(&self, span: Span) -> Result<(), Errno> {
+        self.on_pages(span, |address, length| {
+            // SAFETY: the pages are ours.
+            unsafe { map::lock(address, length) }
+        })
+    }
+
+    /// Brings the span's pages in, so that the first accesses do not fault.
+    pub(crate) fn populate(&self, span: Span, protection: Protection) -> Result<(), Errno> {
+        let advice = match (protection, self.sharing) {
+            (Protection::ReadWrite, Sharing::Shared) => Advice::PopulateWrite,
+            _ => Advice::PopulateRead,
+        };
+        match self.advise(span, advice) {
+            // KERNEL: before 5.14 there is no populating by madvise; reading ahead is what there is.
+            Err(Errno::EINVAL) => self.advise(span, Advice::WillNeed),
+            result => result,
+        }
+    }
+
+    /// Bytes of the mapping that are in memory now.
+    pub(crate) fn resident(&self) -> Result<u64, Errno> {
+        let mut resident = 0;
+        let mut flags = [0u8; 1024];
+        let mut at = 0;
+        let end = whole_pages(self.length(), self.page_size())?;
+        while at < end {
+            let pages = ((end - at) / self.page_size()).min(flags.len());
+            // SAFETY: `at` is below the mapped length.
+            let address = unsafe { self.base.add(at) };
+            // SAFETY: the pages are ours and mapped, up to `end`.
+            unsafe { map::residency(address, self.page_size(), &mut flags[..pages]) }?;
+            resident += flags[..pages].iter().filter(|flag| **flag & 1 != 0).count();
+            at += pages * self.page_size();
+        }
+        Ok((resident * self.page_size()) as u64)
+    }
+
+    /// Changes what may be done with the pages; where that is less, no write is in flight and no view is out.
+    pub(crate) fn protect(&self, protection: Protection) -> Result<(), Errno> {
+        let length = if self.paging.mapping_extends_file {
+            whole_pages(self.length(), self.page_size())?
+        } else {
+            self.capacity
+        };
+        // SAFETY: the pages are ours; the caller sees to writes in flight.
+        unsafe { map::protect(self.base, length, protection) }
+    }
+
+    /// Gets address space for `reserve` bytes, at other addresses if need be; the length stays.
+    pub(crate) fn relocate(&mut self, reserve: u64) -> Result<(), Errno> {
+        let capacity = whole_pages(reserve, self.page_size())?;
+        if self.paging.mapping_extends_file {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        // SAFETY: the pages are ours; `&mut self` says that no call is in flight, and no view is out, since views
+        // share the mapping.
+        self.base = unsafe { map::remap(self.base, self.capacity, capacity) }?;
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    /// Notes that a view is out.
+    pub(super) fn pin(&self, span: Span) {
+        self.views().push(span);
+    }
+
+    /// Notes that a view has come back.
+    pub(super) fn unpin(&self, span: Span) {
+        let mut views = self.views();
+        if let Some(index) = views.iter().position(|view| *view == span) {
+            views.swap_remove(index);
+        }
+    }
+
+    /// How many views are out that reach past `length`; all with a length of 0.
+    pub(crate) fn views_past(&self, length: u64) -> usize {
+        self.views().iter().filter(|view| length == 0 || view.end() as u64 > length).count()
+    }
+
+    fn views(&self) -> std::sync::MutexGuard<'_, Vec<Span>> {
+        self.views.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Calls `act` with the address and length of the whole pages that the span touches.
+    fn on_pages(&self, span: Span, act: impl FnOnce(NonNull<u8>, usize) -> Result<(), Errno>) -> Result<(), Errno> {
+        if span.length() == 0 {
+            return Ok(());
+        }
+        let pages = span.pages(self.page_size());
+        act(self.address(pages), pages.length())
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the pages are ours, and nobody else has them any more: views share the mapping.
+        let unmapped = unsafe { map::unmap(self.base, self.capacity) };
+        debug_assert_eq!(unmapped, Ok(()));
+    }
+}
+
+fn whole_pages(bytes: u64, page_size: usize) -> Result<usize, Errno> {
+    let bytes = usize::try_from(bytes).map_err(|_| Errno::ENOMEM)?;
+    // The kernel maps at most half of the address space.
+    if bytes > isize::MAX as usize - page_size {
+        return Err(Errno::ENOMEM);
+    }
+    Ok(bytes.next_multiple_of(page_size))
+}
+
+/// Inaccessible address space that starts at a multiple of `alignment`, both larger than a page of the machine.
+fn reserve_aligned(length: usize, alignment: usize) -> Result<NonNull<u8>, Errno> {
+    let base = map::reserve(length + alignment)?;
+    let before = base.addr().get().next_multiple_of(alignment) - base.addr().get();
+    // SAFETY: `before` is less than `alignment`.
+    let aligned = unsafe { base.add(before) };
+    // SAFETY: `before + length` is at most the bytes reserved.
+    let behind = unsafe { aligned.add(length) };
+    if before > 0 {
+        // SAFETY: the pages in front are ours and unused.
+        unsafe { map::unmap(base, before) }?;
+    }
+    // SAFETY: the pages behind are ours and unused.
+    unsafe { map::unmap(behind, alignment - before) }?;
+    Ok(aligned)
+}

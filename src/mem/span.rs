@@ -1,0 +1,81 @@
+//! THE bounds check: every access to mapped memory goes through [`Span::within`].
+
+use crate::error::{Error, Result};
+
+/// A range that has been found to lie inside a mapping: start and length in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: usize,
+    length: usize,
+}
+
+impl Span {
+    /// The range of `length` bytes from `offset`, if it lies within the first `limit` bytes; ERANGE otherwise,
+    /// for every offset and length, sums that overflow included. A range of no bytes may stand at the limit.
+    pub(crate) fn within(offset: u64, length: u64, limit: u64) -> Result<Span> {
+        let refused = || Error::OutOfRange { offset, length, limit };
+        // Written without a sum: offset + length may overflow, limit - offset does not once offset <= limit.
+        if offset > limit || length > limit - offset {
+            return Err(refused());
+        }
+        Ok(Span {
+            start: usize::try_from(offset).map_err(|_| refused())?,
+            length: usize::try_from(length).map_err(|_| refused())?,
+        })
+    }
+
+    /// The first byte's offset.
+    pub(crate) fn start(self) -> usize {
+        self.start
+    }
+
+    /// How many bytes.
+    pub(crate) fn length(self) -> usize {
+        self.length
+    }
+
+    /// The offset behind the last byte.
+    pub(crate) fn end(self) -> usize {
+        self.start + self.length
+    }
+
+    /// The whole pages that the range touches; the last may reach past the limit it was checked against.
+    pub(crate) fn pages(self, page_size: usize) -> Span {
+        let start = self.start - self.start % page_size;
+        Span { start, length: self.end().next_multiple_of(page_size) - start }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Span;
+    use proptest::prelude::*;
+
+    /// Numbers near the edges, where sums overflow, as often as any others.
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![0..70_000u64, any::<u64>(), (0..70_000u64).prop_map(|below| u64::MAX - below)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn a_span_is_given_exactly_when_the_exact_sum_fits(offset in number(), length in number(), limit in number()) {
+            let fits = u128::from(offset) + u128::from(length) <= u128::from(limit);
+            let span = Span::within(offset, length, limit);
+            prop_assert_eq!(span.is_ok(), fits);
+            if let Ok(span) = span {
+                prop_assert_eq!((span.start() as u64, span.length() as u64), (offset, length));
+            }
+        }
+
+        #[test]
+        fn pages_cover_the_span_and_no_page_more(offset in 0..1u64 << 40, length in 0..1u64 << 40) {
+            let span = Span::within(offset, length, u64::MAX).unwrap();
+            let pages = span.pages(4096);
+            prop_assert!(pages.start() <= span.start() && span.start() - pages.start() < 4096);
+            prop_assert!(pages.end() >= span.end() && pages.end() - span.end() < 4096);
+            prop_assert!(pages.start() % 4096 == 0 && pages.length() % 4096 == 0);
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Regions: ranges of files, mapped, and what one can do with them.
+
+#![forbid(unsafe_code)]
+
+mod create;
+mod grow;
+mod open;
+pub(crate) mod options;
+
+use crate::error::{Error, Result};
+use crate::mem::atomic::AtomicBool;
+pub(crate) use crate::mem::buffer::{Destination, Source};
+use crate::mem::mapping::Mapping;
+use crate::mem::span::Span;
+use crate::mem::view::View;
+use crate::sys::Errno;
+use crate::sys::file::{self, Status};
+use crate::sys::map::{self, Sharing};
+use options::{Access, Options};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+/// A range of a file, mapped into this process. All methods that take `&self` may be called on any threads at the
+/// same time. Dropping it unmaps the bytes, once the last view has been dropped too.
+///
+/// Offsets inside it count from its first mapped byte.
+pub struct Region {
+    mapping: Arc<Mapping>,
+    access: Access,
+    backing: Backing,
+    /// Whether the descriptor allows shared writing.
+    writable: bool,
+    /// Whether it reaches the end of its file, and follows it as that moves.
+    reaches_end: AtomicBool,
+    /// The address space asked for, in bytes.
+    reserve: u64,
+    sparse: bool,
+    locked: bool,
+    populate: bool,
+    /// Held by whoever changes the length.
+    growing: Mutex<()>,
+}
+
+/// What a region was opened from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// A path.
+    File,
+    /// A descriptor.
+    Fd,
+}
+
+/// When flushed bytes have to be on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Before the call returns.
+    Wait,
+    /// Soon: the call only starts the writing.
+    Start,
+}
+
+/// What a program expects to do with bytes next (posix_madvise(3)). Advice changes speed, never bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Nothing special.
+    Normal,
+    /// They are read from the lower offsets to the higher: read far ahead.
+    Sequential,
+    /// They are read here and there: do not read ahead.
+    Random,
+    /// They are needed soon: start reading them in.
+    WillNeed,
+    /// They are not needed for a while: this process may let go of the pages, the file keeps the bytes.
+    DontNeed,
+    /// Use huge pages where the file system has them.
+    HugePages,
+}
+
+/// What there is to know about a region.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// Bytes that may be accessed now.
+    pub length: u64,
+    /// The first mapped byte, counted from the start of the file.
+    pub offset: u64,
+    /// The length up to which it grows without moving, in bytes.
+    pub reserve: u64,
+    /// The file's length in bytes.
+    pub file_length: u64,
+    /// Bytes in a page of its mapping.
+    pub page_size: u64,
+    /// Bytes of it that are in memory now.
+    pub resident: u64,
+    /// The file's device number.
+    pub device: u64,
+    /// The file's inode number.
+    pub inode: u64,
+    /// What may be done with it.
+    pub access: Access,
+    /// What it was opened from.
+    pub backing: Backing,
+    /// The seals of a memory file, as fcntl(2) F_GET_SEALS gives them.
+    pub seals: u32,
+    /// How many views of it are out.
+    pub views: u32,
+}
+
+impl Region {
+    fn new(mapping: Mapping, options: &Options, backing: Backing, writable: bool, reaches_end: bool) -> Region {
+        Region {
+            reserve: options.reserve.max(mapping.length()),
+            mapping: Arc::new(mapping),
+            access: options.access,
+            backing,
+            writable,
+            reaches_end: AtomicBool::new(reaches_end),
+            sparse: options.sparse,
+            locked: options.locked,
+            populate: options.populate,
+            growing: Mutex::default(),
+        }
+    }
+
+    /// Bytes that may be accessed now.
+    pub fn length(&self) -> u64 {
+        self.mapping.length()
+    }
+
+    /// What may be done with it now.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Copies the bytes from `offset` on into `buffer`.
+    ///
+    /// # Errors
+    /// ERANGE: the range leaves the region; nothing was copied.
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.read_into(offset, buffer.into())
+    }
+
+    pub(crate) fn read_into(&self, offset: u64, buffer: Destination) -> Result<()> {
+        let span = self.span(offset, buffer.length() as u64)?;
+        self.mapping.read(span, buffer);
+        Ok(())
+    }
+
+    /// Copies `bytes` to `offset` and following.
+    ///
+    /// # Errors
+    /// ERANGE: the range leaves the region; nothing was copied. EACCES: the region is read-only.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.write_from(offset, bytes.into())
+    }
+
+    pub(crate) fn write_from(&self, offset: u64, bytes: Source) -> Result<()> {
+        self.check_writable()?;
+        let span = self.span(offset, bytes.length() as u64)?;
+        self.mapping.write(span, bytes);
+        Ok(())
+    }
+
+    /// Sets `length` bytes from `offset` to `byte`.
+    ///
+    /// # Errors
+    /// As `write`.
+    pub fn fill(&self, offset: u64, length: u64, byte: u8) -> Result<()> {
+        self.check_writable()?;
+        let span = self.span(offset, length)?;
+        self.mapping.fill(span, byte);
+        Ok(())
+    }
+
+    /// Copies `length` bytes from `offset` here to `to_offset` of `to`, which may be the same region or another one
+    /// of the same file; ranges that overlap are copied as memmove(3) does.
+    ///
+    /// # Errors
+    /// ERANGE: one of the ranges leaves its region; nothing was copied. EACCES: `to` is read-only.
+    pub fn copy_to(&self, offset: u64, to: &Region, to_offset: u64, length: u64) -> Result<()> {
+        to.check_writable()?;
+        let span = self.span(offset, length)?;
+        let to_span = to.span(to_offset, length)?;
+        self.mapping.copy_to(span, &to.mapping, to_span);
+        Ok(())
+    }
+
+    /// Brings changed bytes to the file's storage; a length of 0 stands for all to the region's end.
+    ///
+    /// # Errors
+    /// EINVAL: the region is copy-on-write, its changes never reach the file. ERANGE: the range leaves the region.
+    /// EIO, ENOSPC: the device or file system failed to take them.
+    pub fn flush(&self, offset: u64, length: u64, when: Flush) -> Result<()> {
+        if !self.is_shared() {
+            return Err(Error::Contradiction(
+                "the region is private (MAPSHARE_COPY_ON_WRITE), so its changes never reach the file; \
+                 open it MAPSHARE_READ_WRITE to change the file",
+            ));
+        }
+        let span = self.span_to_end(offset, length)?;
+        let mapping = &self.mapping;
+        let result = match when {
+            Flush::Wait => mapping.synchronize(span),
+            Flush::Start if span.length() == 0 => Ok(()),
+            Flush::Start => {
+                let start = mapping.file_offset() + span.start() as u64;
+                file::start_writing(mapping.file(), start, span.length() as u64)
+            }
+        };
+        result.map_err(|errno| Error::system("msync", "the region", errno))
+    }
+
+    /// Tells the kernel what to expect of a range; a length of 0 stands for all to the region's end.
+    ///
+    /// # Errors
+    /// ERANGE: the range leaves the region. EINVAL: this kernel does not know the advice.
+    pub fn advise(&self, offset: u64, length: u64, advice: Advice) -> Result<()> {
+        let span = self.span_to_end(offset, length)?;
+        let advice = match advice {
+            Advice::Normal => map::Advice::Normal,
+            Advice::Sequential => map::Advice::Sequential,
+            Advice::Random => map::Advice::Random,
+            Advice::WillNeed => map::Advice::WillNeed,
+            Advice::DontNeed => map::Advice::DontNeed,
+            Advice::HugePages => map::Advice::HugePages,
+        };
+        self.mapping.advise(span, advice).map_err(|errno| Error::system("madvise", "the region", errno))
+    }
+
+    /// Changes what may be done with the region, up to what its descriptor grants.
+    ///
+    /// # Errors
+    /// EACCES: more was asked than the descriptor grants, or shared writing of a copy-on-write region. EINVAL:
+    /// copy-on-write was asked of a shared region. EBUSY: views are out that may be written through.
+    pub fn protect(&mut self, access: Access) -> Result<()> {
+        match access {
+            Access::CopyOnWrite if self.is_shared() => {
+                return Err(Error::Contradiction(
+                    "the region is shared; whether writes are private is decided at open, with MAPSHARE_COPY_ON_WRITE",
+                ));
+            }
+            Access::ReadWrite if !self.is_shared() => {
+                return Err(Error::AccessDenied {
+                    access: access.name(),
+                    granted: "the region was opened MAPSHARE_COPY_ON_WRITE and never writes through",
+                    remedy: "open it MAPSHARE_READ_WRITE",
+                });
+            }
+            Access::ReadWrite if !self.writable => {
+                return Err(Error::AccessDenied {
+                    access: access.name(),
+                    granted: "the region was opened for reading only",
+                    remedy: "open it MAPSHARE_READ_WRITE",
+                });
+            }
+            _ => {}
+        }
+        let views = self.views();
+        if access == Access::ReadOnly && self.access != Access::ReadOnly && views > 0 {
+            return Err(Error::ViewsOut { views, asked: "making it read-only" });
+        }
+        let changed = self.mapping.protect(access.protection());
+        changed.map_err(|errno| Error::system("mprotect", "the region", errno))?;
+        self.access = access;
+        Ok(())
+    }
+
+    /// Pins a range: its bytes stay mapped at the same address as long as the view lives.
+    ///
+    /// # Errors
+    /// EINVAL: `length` is 0. ERANGE: the range leaves the region.
+    pub fn view(&self, offset: u64, length: u64) -> Result<View> {
+        if length == 0 {
+            return Err(Error::Contradiction("length is 0, and a view has at least one byte; say how many you need"));
+        }
+        Ok(View::new(self.mapping.clone(), self.span(offset, length)?))
+    }
+
+    /// How many views are out.
+    pub fn views(&self) -> usize {
+        self.mapping.views_past(0)
+    }
+
+    /// What there is to know about the region; it asks the kernel, at some cost for each page.
+    ///
+    /// # Errors
+    /// EIO, ENOMEM: the kernel cannot answer.
+    pub fn info(&self) -> Result<Info> {
+        let status = self.status()?;
+        let mapping = &self.mapping;
+        let resident = mapping.resident().map_err(|errno| Error::system("mincore", "the region", errno))?;
+        Ok(Info {
+            length: mapping.length(),
+            offset: mapping.file_offset(),
+            reserve: self.reserve.max(mapping.length()),
+            file_length: status.size,
+            page_size: mapping.page_size() as u64,
+            resident,
+            device: status.device,
+            inode: status.inode,
+            access: self.access,
+            backing: self.backing,
+            seals: file::seals(self.file()),
+            views: u32::try_from(self.views()).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// A new descriptor of the region's file, close-on-exec, that belongs to the caller.
+    ///
+    /// # Errors
+    /// EMFILE: this process has too many open descriptors.
+    pub fn duplicate_fd(&self) -> Result<OwnedFd> {
+        file::duplicate(self.file()).map_err(|errno| Error::system("dup", "the region's file", errno))
+    }
+
+    /// The range, checked; growth of the file by others is taken over where that makes it fit.
+    fn span(&self, offset: u64, length: u64) -> Result<Span> {
+        self.mapping.span(offset, length).or_else(|error| match offset.checked_add(length) {
+            Some(end) if self.take_over_growth(end) => self.mapping.span(offset, length),
+            _ => Err(error),
+        })
+    }
+
+    fn span_to_end(&self, offset: u64, length: u64) -> Result<Span> {
+        let rest = self.length().saturating_sub(offset);
+        self.span(offset, if length == 0 { rest } else { length })
+    }
+
+    /// All of it.
+    fn whole(&self) -> Result<Span> {
+        self.mapping.span(0, self.length())
+    }
+
+    /// Populates and locks pages that have become accessible, as the options asked.
+    fn bring_in(&self, span: Span) -> Result<()> {
+        let failed = |call: &'static str| {
+            move |errno| match errno {
+                Errno::ENOMEM | Errno::EAGAIN | Errno::EPERM => Error::NoMemory {
+                    length: span.length() as u64,
+                    place: "to populate or lock; ask for less, or see RLIMIT_MEMLOCK (ulimit -l)",
+                },
+                // What a fault on a full file system looks like from here.
+                Errno::EFAULT => Error::system(call, "the region", Errno::ENOSPC),
+                errno => Error::system(call, "the region", errno),
+            }
+        };
+        if self.populate {
+            self.mapping.populate(span, self.access.protection()).map_err(failed("madvise"))?;
+        }
+        if self.locked {
+            self.mapping.lock(span).map_err(failed("mlock"))?;
+        }
+        Ok(())
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        if self.access == Access::ReadOnly {
+            return Err(Error::AccessDenied {
+                access: "writing",
+                granted: "the region is MAPSHARE_READ_ONLY",
+                remedy: "open it MAPSHARE_READ_WRITE, or MAPSHARE_COPY_ON_WRITE to leave the file as it is",
+            });
+        }
+        Ok(())
+    }
+
+    fn is_shared(&self) -> bool {
+        self.mapping.sharing() == Sharing::Shared
+    }
+
+    fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    fn file(&self) -> BorrowedFd<'_> {
+        self.mapping.file()
+    }
+
+    fn status(&self) -> Result<Status> {
+        file::status(self.file()).map_err(|errno| Error::system("fstat", "the region's file", errno))
+    }
+}

@@ -1,0 +1,283 @@
+//! How a region comes to be: from a path, from a descriptor, or from a file made for it.
+
+use super::create::NewFile;
+use super::grow;
+use super::options::{Access, Options};
+use super::{Backing, Region};
+use crate::error::{Error, Result};
+use crate::mem::mapping::{Mapping, Paging, Request};
+use crate::sys::Errno;
+use crate::sys::file::{self, Granted, Kind, Status};
+use crate::sys::map::{self, Advice};
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// As many links in a row as the kernel itself follows (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+impl Options {
+    /// Opens the file at `path` as a region.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Region> {
+        self.open_at(file::WORKING_DIRECTORY, path)
+    }
+
+    /// Opens the file at `path`, which counts from `directory` when it is relative.
+    pub fn open_at(&self, directory: BorrowedFd<'_>, path: impl AsRef<Path>) -> Result<Region> {
+        self.check()?;
+        let mut path = PathBuf::from(path.as_ref());
+        for _ in 0..MOST_LINKS {
+            let name = label(&path);
+            let c_path = c_string(path.as_os_str())?;
+            match file::status_at(directory, &c_path, !self.no_follow) {
+                Ok(status) => match self.open_existing(directory, &c_path, &name, status.kind)? {
+                    Some(region) => return Ok(region),
+                    None => continue, // it went away meanwhile
+                },
+                Err(Errno::ENOENT) if self.create => {}
+                Err(errno) => return Err(Error::system("stat", name, errno)),
+            }
+            if let Some(region) = self.create_new(directory, &path, &name)? {
+                return Ok(region);
+            }
+            // Something has the name after all: a file made meanwhile, or a link to a file that is missing.
+            if let Ok(further) = file::read_link(directory, &c_path) {
+                path = path.parent().unwrap_or(Path::new("")).join(OsString::from_vec(further));
+            }
+        }
+        Err(Error::system("open", label(&path), Errno::ELOOP))
+    }
+
+    /// Opens what stands behind a descriptor as a region. The descriptor stays the caller's, who may close it at
+    /// once.
+    pub fn open_fd(&self, fd: BorrowedFd<'_>) -> Result<Region> {
+        self.open_raw_fd(std::os::fd::AsRawFd::as_raw_fd(&fd))
+    }
+
+    /// Opens what stands behind a descriptor number, which need not be open.
+    pub(crate) fn open_raw_fd(&self, fd: i32) -> Result<Region> {
+        self.check()?;
+        let name = format!("descriptor {fd}");
+        let file = file::duplicate_raw(fd).map_err(|errno| match errno {
+            Errno::EBADF => Error::BadDescriptor { fd, found: "is not open" },
+            errno => Error::system("dup", &*name, errno),
+        })?;
+        if self.exclusive {
+            return Err(Error::Exists { file: name });
+        }
+        let granted = file::granted(file.as_fd()).map_err(|errno| Error::system("fcntl", &*name, errno))?;
+        check_granted(fd, granted, self.access)?;
+        self.map_existing(file, &name, Backing::Fd, granted == Granted::ReadWrite)
+    }
+
+    /// Opens a file that was there just now; None when it is gone and may be made.
+    fn open_existing(&self, directory: BorrowedFd, path: &CStr, name: &str, kind: Kind) -> Result<Option<Region>> {
+        if self.exclusive {
+            return Err(Error::Exists { file: name.into() });
+        }
+        // Asked before opening, since to open a device can change its state.
+        check_kind(kind, name)?;
+        match file::open(directory, path, self.access.open_mode(), !self.no_follow) {
+            Ok(file) => {
+                let writable = self.access == Access::ReadWrite;
+                self.map_existing(file, name, Backing::File, writable).map(Some)
+            }
+            Err(Errno::ENOENT) if self.create => Ok(None),
+            Err(Errno::EACCES) => Err(Error::AccessDenied {
+                access: self.access.name(),
+                granted: "the permissions of the file or of a directory on its path refuse it to this user",
+                remedy: "change them, or ask for less: MAPSHARE_COPY_ON_WRITE needs permission to read only",
+            }),
+            Err(errno) => Err(Error::system("open", name, errno)),
+        }
+    }
+
+    fn map_existing(&self, file: OwnedFd, name: &str, backing: Backing, writable: bool) -> Result<Region> {
+        let status = file::status(file.as_fd()).map_err(|errno| Error::system("fstat", name, errno))?;
+        check_kind(status.kind, name)?;
+        let paging = Paging::of(file.as_fd(), &status);
+        self.check_offset(paging)?;
+        if status.size == 0 {
+            check_mappable(file.as_fd(), name)?;
+        }
+        let length = self.length_in(status.size, name)?;
+        let too_short = || Error::FileTooShort { file: name.into(), size: status.size, length, offset: self.offset };
+        let end = self.offset.checked_add(length).ok_or_else(too_short)?;
+        if self.create && self.access == Access::ReadWrite {
+            if end > status.size.min(status.allocated) {
+                let range = self.offset..paging.file_length_for(end);
+                grow::extend(file.as_fd(), name, status.size, range, self.sparse)?;
+            }
+        } else if end > status.size {
+            return Err(if self.create { self.needs_write(name) } else { too_short() });
+        }
+        let follows_end = end >= status.size;
+        self.map(Opened { file, status, paging, backing, writable, follows_end, length }, name)
+    }
+
+    /// Makes the file; None when something else has got the name meanwhile.
+    fn create_new(&self, directory: BorrowedFd, path: &Path, name: &str) -> Result<Option<Region>> {
+        if self.access != Access::ReadWrite {
+            return Err(self.needs_write(name));
+        }
+        let failed = |call: &'static str| move |errno| Error::system(call, name, errno);
+        let (parent, file_name) = split(path);
+        let (parent, file_name) = (c_string(parent)?, c_string(file_name)?);
+        let (new, file) = NewFile::create(directory, &parent, self.creation_mode()).map_err(failed("create"))?;
+        let status = file::status(file.as_fd()).map_err(failed("fstat"))?;
+        let paging = Paging::of(file.as_fd(), &status);
+        self.check_offset(paging)?;
+        let length = self.length_in(0, name)?;
+        let end = self.offset.saturating_add(length);
+        grow::extend(file.as_fd(), name, 0, self.offset..paging.file_length_for(end), self.sparse)?;
+        let opened = Opened { file, status, paging, backing: Backing::File, writable: true, follows_end: true, length };
+        let region = self.map(opened, name)?;
+        match new.publish(region.file(), &file_name) {
+            Ok(()) => Ok(Some(region)),
+            Err(Errno::EEXIST) if self.exclusive => Err(Error::Exists { file: name.into() }),
+            Err(Errno::EEXIST) => Ok(None),
+            Err(errno) => Err(Error::system("link", name, errno)),
+        }
+    }
+
+    /// Maps a file that has the bytes.
+    fn map(&self, opened: Opened, name: &str) -> Result<Region> {
+        let Opened { file, status, paging, backing, writable, follows_end, length } = opened;
+        let reserve = self.reserve.max(length);
+        let protection = self.access.protection();
+        let request = Request {
+            file,
+            identity: (status.device, status.inode),
+            offset: self.offset,
+            length,
+            reserve,
+            protection,
+            sharing: self.access.sharing(),
+        };
+        let mapping = Mapping::new(request, paging).map_err(|errno| match errno {
+            Errno::ENOMEM | Errno::EOVERFLOW => Error::NoMemory {
+                length: reserve,
+                place: "in the address space of this process; ask for less, or see RLIMIT_AS and vm.max_map_count",
+            },
+            Errno::ENODEV => not_mappable(name),
+            errno => Error::system("mmap", name, errno),
+        })?;
+        let region = Region::new(mapping, self, backing, writable, follows_end);
+        if self.huge_pages {
+            // A request: kernels without huge pages refuse it, and normal pages serve.
+            let _ = region.mapping().advise(region.whole()?, Advice::HugePages);
+        }
+        region.bring_in(region.whole()?)?;
+        Ok(region)
+    }
+
+    fn check_offset(&self, paging: Paging) -> Result<()> {
+        let page_size = paging.page_size as u64;
+        if self.offset.is_multiple_of(page_size) {
+            return Ok(());
+        }
+        let below = self.offset - self.offset % page_size;
+        Err(Error::MisalignedFileOffset {
+            offset: self.offset,
+            page_size,
+            below,
+            above: below.saturating_add(page_size),
+        })
+    }
+
+    /// The length to map of a file of `size` bytes: the one asked for, or what there is behind the offset.
+    fn length_in(&self, size: u64, name: &str) -> Result<u64> {
+        if self.length != 0 {
+            return Ok(self.length);
+        }
+        if size == self.offset || size == 0 {
+            return Err(Error::EmptyMapping { file: name.into(), offset: self.offset });
+        }
+        size.checked_sub(self.offset).ok_or_else(|| Error::FileTooShort {
+            file: name.into(),
+            size,
+            length: 1,
+            offset: self.offset,
+        })
+    }
+
+    fn needs_write(&self, name: &str) -> Error {
+        Error::CreateNeedsWrite { file: name.into(), access: self.access.name() }
+    }
+}
+
+/// A file that is ready to be mapped.
+struct Opened {
+    file: OwnedFd,
+    status: Status,
+    paging: Paging,
+    backing: Backing,
+    /// Whether the descriptor allows shared writing.
+    writable: bool,
+    /// Whether the range reaches the end of the file.
+    follows_end: bool,
+    length: u64,
+}
+
+fn check_kind(kind: Kind, name: &str) -> Result<()> {
+    let found = match kind {
+        Kind::Regular => return Ok(()),
+        Kind::SymbolicLink => return Err(Error::system("open", name, Errno::ELOOP)),
+        Kind::Directory => "a directory",
+        Kind::Fifo => "a FIFO or pipe",
+        Kind::Socket => "a socket",
+        Kind::BlockDevice => "a block device",
+        Kind::CharacterDevice => "a character device",
+    };
+    Err(Error::NotMappable { file: name.into(), found })
+}
+
+/// A mapping reads always, and a shared writable one writes.
+fn check_granted(fd: i32, granted: Granted, access: Access) -> Result<()> {
+    let (granted, remedy) = match granted {
+        Granted::Nothing => {
+            return Err(Error::BadDescriptor { fd, found: "was opened with O_PATH and grants no access" });
+        }
+        Granted::Write => ("the descriptor is open for writing only", "open the file O_RDWR: every mapping reads"),
+        Granted::Read if access == Access::ReadWrite => (
+            "the descriptor is open for reading only",
+            "open the file O_RDWR, or ask for MAPSHARE_READ_ONLY or MAPSHARE_COPY_ON_WRITE",
+        ),
+        Granted::Read | Granted::ReadWrite => return Ok(()),
+    };
+    Err(Error::AccessDenied { access: access.name(), granted, remedy })
+}
+
+/// Files of /proc are empty by their own account; only the kernel knows that they cannot be mapped.
+fn check_mappable(file: BorrowedFd, name: &str) -> Result<()> {
+    match map::try_out(file) {
+        Err(Errno::ENODEV) => Err(not_mappable(name)),
+        _ => Ok(()),
+    }
+}
+
+fn not_mappable(name: &str) -> Error {
+    Error::NotMappable { file: name.into(), found: "on a file system or device that cannot map it, as /proc and /sys" }
+}
+
+/// How sentences name a file.
+fn label(path: &Path) -> String {
+    format!("'{}'", path.display())
+}
+
+fn c_string(path: &OsStr) -> Result<CString> {
+    CString::new(path.as_bytes())
+        .map_err(|_| Error::Contradiction("the path has a NUL byte inside; paths end at their first one"))
+}
+
+/// The directory that a path's last part stands in, and that part.
+fn split(path: &Path) -> (&OsStr, &OsStr) {
+    let bytes = path.as_os_str().as_bytes();
+    let (parent, name) = match bytes.iter().rposition(|byte| *byte == b'/') {
+        None => (&b"."[..], bytes),
+        Some(0) => (&b"/"[..], &bytes[1..]),
+        Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
+    };
+    (OsStr::from_bytes(parent), OsStr::from_bytes(name))
+}

@@ -1,0 +1,288 @@
+//! Files and descriptors: openat(2), fstat(2), fallocate(2), linkat(2) and their like.
+
+use super::Errno;
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// The working directory, for the `directory` of the functions here (openat(2), AT_FDCWD).
+// SAFETY: AT_FDCWD is not -1 and names no descriptor that could be closed.
+pub(crate) const WORKING_DIRECTORY: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Regular,
+    Directory,
+    SymbolicLink,
+    Fifo,
+    Socket,
+    BlockDevice,
+    CharacterDevice,
+}
+
+/// What fstat(2) tells of a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Status {
+    pub(crate) kind: Kind,
+    /// Bytes from the start to the end of the file.
+    pub(crate) size: u64,
+    /// Bytes of storage it holds; less than `size` where it has holes.
+    pub(crate) allocated: u64,
+    /// The file system's preferred block, in bytes; the huge page size on hugetlbfs.
+    pub(crate) block_size: u64,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+impl From<libc::stat> for Status {
+    fn from(stat: libc::stat) -> Status {
+        Status {
+            kind: match stat.st_mode & libc::S_IFMT {
+                libc::S_IFDIR => Kind::Directory,
+                libc::S_IFLNK => Kind::SymbolicLink,
+                libc::S_IFIFO => Kind::Fifo,
+                libc::S_IFSOCK => Kind::Socket,
+                libc::S_IFBLK => Kind::BlockDevice,
+                libc::S_IFCHR => Kind::CharacterDevice,
+                _ => Kind::Regular,
+            },
+            size: stat.st_size.unsigned_abs(),
+            allocated: stat.st_blocks.unsigned_abs() * 512,
+            block_size: stat.st_blksize.unsigned_abs(),
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        }
+    }
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenMode {
+    Read,
+    ReadWrite,
+}
+
+impl OpenMode {
+    fn flags(self) -> i32 {
+        match self {
+            OpenMode::Read => libc::O_RDONLY,
+            OpenMode::ReadWrite => libc::O_RDWR,
+        }
+    }
+}
+
+/// What a descriptor was opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Granted {
+    Read,
+    Write,
+    ReadWrite,
+    /// O_PATH: it names a file and grants nothing.
+    Nothing,
+}
+
+fn openat(directory: BorrowedFd, path: &CStr, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
+    let flags = flags | libc::O_CLOEXEC;
+    // SAFETY: the path is NUL-terminated; the kernel checks everything else.
+    let result = unsafe { libc::openat(directory.as_raw_fd(), path.as_ptr(), flags, mode) };
+    let fd = Errno::check(result)?;
+    // SAFETY: openat has just made this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Opens an existing file; never waits for a FIFO's other end, never takes a terminal.
+pub(crate) fn open(directory: BorrowedFd, path: &CStr, mode: OpenMode, follow: bool) -> Result<OwnedFd, Errno> {
+    let follow = if follow { 0 } else { libc::O_NOFOLLOW };
+    let flags = mode.flags() | follow | libc::O_NONBLOCK | libc::O_NOCTTY;
+    openat(directory, path, flags, 0)
+}
+
+/// A descriptor that only names a directory, for use as `directory` here.
+pub(crate) fn open_directory(directory: BorrowedFd, path: &CStr) -> Result<OwnedFd, Errno> {
+    openat(directory, path, libc::O_PATH | libc::O_DIRECTORY, 0)
+}
+
+/// A new file in `directory` that has no name yet (open(2), O_TMPFILE).
+pub(crate) fn create_unnamed(directory: BorrowedFd, mode: u32) -> Result<OwnedFd, Errno> {
+    openat(directory, c".", libc::O_TMPFILE | libc::O_RDWR, mode)
+}
+
+/// A new file under a name that must be free.
+pub(crate) fn create(directory: BorrowedFd, name: &CStr, mode: u32) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_RDWR;
+    openat(directory, name, flags, mode)
+}
+
+/// Gives the file behind `fd`, unnamed so far, a name that must be free.
+/// Source: open(2), the example under O_TMPFILE.
+pub(crate) fn link_unnamed(fd: BorrowedFd, directory: BorrowedFd, name: &CStr) -> Result<(), Errno> {
+    let mut path = [0u8; 32];
+    let text = format_descriptor_path(fd, &mut path);
+    // SAFETY: both paths are NUL-terminated.
+    let result = unsafe {
+        libc::linkat(libc::AT_FDCWD, text.as_ptr(), directory.as_raw_fd(), name.as_ptr(), libc::AT_SYMLINK_FOLLOW)
+    };
+    Errno::check(result).map(drop)
+}
+
+/// `/proc/self/fd/N`, the name by which the kernel finds an open descriptor.
+fn format_descriptor_path<'a>(fd: BorrowedFd, space: &'a mut [u8; 32]) -> &'a CStr {
+    use std::io::Write;
+    // Thirty-one bytes hold the prefix and any i32, so the write cannot fail.
+    let _ = write!(&mut space[..31], "/proc/self/fd/{}", fd.as_raw_fd());
+    CStr::from_bytes_until_nul(space).unwrap_or(c"")
+}
+
+/// Moves `from` to `to` in one directory; `to` must be free (renameat2(2), RENAME_NOREPLACE).
+pub(crate) fn rename_to_free(directory: BorrowedFd, from: &CStr, to: &CStr) -> Result<(), Errno> {
+    let fd = directory.as_raw_fd();
+    // SAFETY: both names are NUL-terminated.
+    let result = unsafe { libc::renameat2(fd, from.as_ptr(), fd, to.as_ptr(), libc::RENAME_NOREPLACE) };
+    Errno::check(result).map(drop)
+}
+
+/// Gives the file called `from` a second name that must be free (linkat(2)).
+pub(crate) fn link(directory: BorrowedFd, from: &CStr, to: &CStr) -> Result<(), Errno> {
+    let fd = directory.as_raw_fd();
+    // SAFETY: both names are NUL-terminated.
+    let result = unsafe { libc::linkat(fd, from.as_ptr(), fd, to.as_ptr(), 0) };
+    Errno::check(result).map(drop)
+}
+
+/// Removes a name (unlinkat(2)).
+pub(crate) fn unlink(directory: BorrowedFd, name: &CStr) -> Result<(), Errno> {
+    // SAFETY: the name is NUL-terminated.
+    let result = unsafe { libc::unlinkat(directory.as_raw_fd(), name.as_ptr(), 0) };
+    Errno::check(result).map(drop)
+}
+
+/// Where a symbolic link leads; EINVAL when it is not one (readlinkat(2)).
+pub(crate) fn read_link(directory: BorrowedFd, path: &CStr) -> Result<Vec<u8>, Errno> {
+    let mut target = vec![0u8; libc::PATH_MAX as usize];
+    // SAFETY: the buffer is writable for the length given; the path is NUL-terminated.
+    let length =
+        unsafe { libc::readlinkat(directory.as_raw_fd(), path.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
+    let length = usize::try_from(length).map_err(|_| Errno::last())?;
+    target.truncate(length);
+    Ok(target)
+}
+
+/// What stands behind a descriptor.
+pub(crate) fn status(fd: BorrowedFd) -> Result<Status, Errno> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel fills the struct or fails.
+    Errno::check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: fstat has succeeded and filled the struct.
+    Ok(unsafe { stat.assume_init() }.into())
+}
+
+/// What stands at a path, without opening it.
+pub(crate) fn status_at(directory: BorrowedFd, path: &CStr, follow: bool) -> Result<Status, Errno> {
+    let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path is NUL-terminated; the kernel fills the struct or fails.
+    let result = unsafe { libc::fstatat(directory.as_raw_fd(), path.as_ptr(), stat.as_mut_ptr(), flags) };
+    Errno::check(result)?;
+    // SAFETY: fstatat has succeeded and filled the struct.
+    Ok(unsafe { stat.assume_init() }.into())
+}
+
+/// A borrowed descriptor of a number that a caller passed; EBADF when nothing is open there.
+pub(crate) fn duplicate_raw(fd: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: F_DUPFD_CLOEXEC on any number makes a new descriptor or fails.
+    let duplicate = Errno::check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) })?;
+    // SAFETY: fcntl has just made this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
+}
+
+/// A second, close-on-exec descriptor of the same open file description.
+pub(crate) fn duplicate(fd: BorrowedFd) -> Result<OwnedFd, Errno> {
+    duplicate_raw(fd.as_raw_fd())
+}
+
+/// What a descriptor was opened for.
+pub(crate) fn granted(fd: BorrowedFd) -> Result<Granted, Errno> {
+    // SAFETY: F_GETFL only asks.
+    let flags = Errno::check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    if flags & libc::O_PATH != 0 {
+        return Ok(Granted::Nothing);
+    }
+    Ok(match flags & libc::O_ACCMODE {
+        libc::O_RDONLY => Granted::Read,
+        libc::O_WRONLY => Granted::Write,
+        _ => Granted::ReadWrite,
+    })
+}
+
+/// The seals of a memfd as F_GET_SEALS gives them; 0 for files that cannot carry any.
+pub(crate) fn seals(fd: BorrowedFd) -> u32 {
+    // SAFETY: F_GET_SEALS only asks.
+    let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
+    u32::try_from(seals).unwrap_or(0)
+}
+
+/// Whether the file lives on hugetlbfs, where pages are huge and mapping reserves them.
+pub(crate) fn is_hugetlb(fd: BorrowedFd) -> bool {
+    let mut stat = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the kernel fills the struct or fails.
+    let result = unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) };
+    if result == -1 {
+        return false;
+    }
+    // SAFETY: fstatfs has succeeded and filled the struct.
+    let stat = unsafe { stat.assume_init() };
+    stat.f_type == libc::HUGETLBFS_MAGIC
+}
+
+/// Cuts or extends the file to `length` bytes; what is added are holes that read as zeros.
+pub(crate) fn set_length(fd: BorrowedFd, length: u64) -> Result<(), Errno> {
+    let length = file_position(length)?;
+    // SAFETY: no memory is passed.
+    Errno::check(unsafe { libc::ftruncate(fd.as_raw_fd(), length) }).map(drop)
+}
+
+/// Reserves storage for `length` bytes from `offset`; the file is extended when it is shorter and never cut.
+/// What a failure reserved before it struck may stay.
+pub(crate) fn allocate(fd: BorrowedFd, offset: u64, length: u64) -> Result<(), Errno> {
+    let offset = file_position(offset)?;
+    let length = file_position(length)?;
+    loop {
+        // SAFETY: no memory is passed.
+        let result = unsafe { libc::fallocate(fd.as_raw_fd(), 0, offset, length) };
+        match Errno::check(result) {
+            Err(Errno::EINTR) => continue,
+            result => return result.map(drop),
+        }
+    }
+}
+
+/// Writes `bytes` at `offset`, past the end too; how many were written (pwrite(2)).
+pub(crate) fn write_at(fd: BorrowedFd, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
+    let offset = file_position(offset)?;
+    // SAFETY: the buffer is readable for the length given.
+    let done = unsafe { libc::pwrite(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), offset) };
+    usize::try_from(done).map_err(|_| Errno::last())
+}
+
+/// Starts writing the range's changed pages to the device without waiting (sync_file_range(2)).
+pub(crate) fn start_writing(fd: BorrowedFd, offset: u64, length: u64) -> Result<(), Errno> {
+    let offset = file_position(offset)?;
+    let length = file_position(length)?;
+    let flags = libc::SYNC_FILE_RANGE_WRITE;
+    // SAFETY: no memory is passed.
+    Errno::check(unsafe { libc::sync_file_range(fd.as_raw_fd(), offset, length, flags) }).map(drop)
+}
+
+/// The longest file that this process may make (getrlimit(2), RLIMIT_FSIZE); past it the kernel sends SIGXFSZ.
+pub(crate) fn length_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the kernel fills the struct or leaves it.
+    unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) };
+    limit.rlim_cur
+}
+
+/// The kernel counts file bytes in a signed 64-bit number.
+fn file_position(bytes: u64) -> Result<i64, Errno> {
+    i64::try_from(bytes).map_err(|_| Errno::EFBIG)
+}

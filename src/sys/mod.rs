@@ -1,0 +1,11 @@
+//! The kernel, one small function per call. These are the only files that name `libc`.
+//!
+//! Decision: each function takes safe Rust types where the call allows it, returns
+//! `Result<T, Errno>` and adds no policy of its own: what to do about a failure is
+//! decided in the layers above.
+
+pub(crate) mod errno;
+pub(crate) mod file;
+pub(crate) mod map;
+
+pub(crate) use errno::Errno;
