@@ -104,9 +104,19 @@ pub enum Error {
         /// What is the matter with it.
         found: &'static str,
     },
+    /// The permissions of a file or of a directory on its path do not allow this user the access.
+    #[error("{access} of {file} is refused to this user; {remedy}")]
+    AccessDenied {
+        /// The access asked for, by name.
+        access: &'static str,
+        /// The file.
+        file: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// More access was asked for than the descriptor or region grants.
     #[error("{access} was asked, but {granted}; {remedy}")]
-    AccessDenied {
+    AccessExceeded {
         /// The access asked for, by name.
         access: &'static str,
         /// What there is.
@@ -227,7 +237,7 @@ impl Error {
             | Error::NotAView { .. } => Errno::EINVAL,
             Error::OptionsTooNew { .. } => Errno::E2BIG,
             Error::StaleToken { .. } | Error::BadDescriptor { .. } => Errno::EBADF,
-            Error::AccessDenied { .. } => Errno::EACCES,
+            Error::AccessDenied { .. } | Error::AccessExceeded { .. } => Errno::EACCES,
             Error::FileTooShort { .. } => Errno::ENXIO,
             Error::OutOfRange { .. } | Error::PastReserve { .. } => Errno::ERANGE,
             Error::ViewsOut { .. } => Errno::EBUSY,

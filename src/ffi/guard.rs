@@ -68,20 +68,28 @@ pub(super) fn guard<R: Returned>(function: &'static str, body: impl FnOnce() -> 
 }
 
 fn caught<R>(body: impl FnOnce() -> Result<R>) -> Result<R> {
+    keep_panics_quiet();
+    INSIDE.set(INSIDE.get() + 1);
+    let result = catch_unwind(AssertUnwindSafe(body));
+    INSIDE.set(INSIDE.get() - 1);
+    result.unwrap_or(Err(Error::Internal))
+}
+
+/// Nothing prints: what happens inside is told by the code and the last error.
+fn keep_panics_quiet() {
     static QUIET: Once = Once::new();
+    // A thread that is unwinding may not set a hook; the next call does.
+    if QUIET.is_completed() || std::thread::panicking() {
+        return;
+    }
     QUIET.call_once(|| {
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            // Nothing prints: what happens inside is told by the code and the last error.
             if INSIDE.get() == 0 {
                 hook(panic);
             }
         }));
     });
-    INSIDE.set(INSIDE.get() + 1);
-    let result = catch_unwind(AssertUnwindSafe(body));
-    INSIDE.set(INSIDE.get() - 1);
-    result.unwrap_or(Err(Error::Internal))
 }
 
 thread_local! {
@@ -102,13 +110,12 @@ impl LastError {
         let buffer = unsafe { &mut *self.0.get() };
         let (text, end) = buffer.split_at_mut(LAST_ERROR_SIZE - 1);
         let mut rest = &mut text[..];
-        // A sentence too long for the buffer is cut.
+        // File names are shortened before; whatever is too long all the same is cut.
         let _ = match error::name(error.errno()) {
             Some(name) => write!(rest, "{function}: {error} ({name})"),
             None => write!(rest, "{function}: {error} (errno {})", error.errno()),
         };
-        let unused = rest.len();
-        text[LAST_ERROR_SIZE - 1 - unused..].fill(0);
+        rest.fill(0);
         end.fill(0);
     }
 }

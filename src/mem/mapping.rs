@@ -55,7 +55,11 @@ impl Paging {
 impl Paging {
     /// Bytes of the file that its first `length` bytes take: whole huge pages on hugetlbfs.
     pub(crate) fn file_length_for(self, length: u64) -> u64 {
-        if self.mapping_extends_file { length.next_multiple_of(self.page_size as u64) } else { length }
+        if !self.mapping_extends_file {
+            return length;
+        }
+        // A file that long cannot be had; the kernel says so.
+        length.checked_next_multiple_of(self.page_size as u64).unwrap_or(length)
     }
 }
 

@@ -85,7 +85,7 @@ impl Region {
         }
         match self.access() {
             Access::ReadWrite | Access::CopyOnWrite => Ok(()),
-            Access::ReadOnly => Err(Error::AccessDenied {
+            Access::ReadOnly => Err(Error::AccessExceeded {
                 access: "resizing",
                 granted: "the region is MAPSHARE_READ_ONLY",
                 remedy: "open it MAPSHARE_READ_WRITE",
@@ -161,7 +161,7 @@ impl Region {
         let views = self.mapping().views_past(0);
         let mapping = Arc::get_mut(&mut self.mapping).ok_or(Error::ViewsOut { views, asked })?;
         mapping.relocate(reserve).map_err(|errno| match errno {
-            Errno::ENOMEM => Error::NoMemory { length: reserve, place: "in the address space of this process" },
+            errno if is_no_memory(errno) => Error::NoMemory { length: reserve, place: ADDRESS_SPACE },
             errno => Error::system("mremap", "the region", errno),
         })
     }
@@ -174,6 +174,15 @@ impl Region {
     fn growing(&self) -> MutexGuard<'_, ()> {
         self.growing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where address space for a region comes from, and what to do when there is none.
+pub(super) const ADDRESS_SPACE: &str =
+    "in the address space of this process; ask for less, or see RLIMIT_AS, vm.max_map_count and RLIMIT_MEMLOCK";
+
+/// Whether that is what mmap(2) or mremap(2) says: EAGAIN where the process locks all that it maps.
+pub(super) fn is_no_memory(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOMEM | Errno::EAGAIN | Errno::EOVERFLOW)
 }
 
 /// Makes a file of `size` bytes so long that it has `range`, and reserves storage for it unless `sparse`. The file is

@@ -239,14 +239,14 @@ impl Region {
                 ));
             }
             Access::ReadWrite if !self.is_shared() => {
-                return Err(Error::AccessDenied {
+                return Err(Error::AccessExceeded {
                     access: access.name(),
                     granted: "the region was opened MAPSHARE_COPY_ON_WRITE and never writes through",
                     remedy: "open it MAPSHARE_READ_WRITE",
                 });
             }
             Access::ReadWrite if !self.writable => {
-                return Err(Error::AccessDenied {
+                return Err(Error::AccessExceeded {
                     access: access.name(),
                     granted: "the region was opened for reading only",
                     remedy: "open it MAPSHARE_READ_WRITE",
@@ -354,7 +354,7 @@ impl Region {
 
     fn check_writable(&self) -> Result<()> {
         if self.access == Access::ReadOnly {
-            return Err(Error::AccessDenied {
+            return Err(Error::AccessExceeded {
                 access: "writing",
                 granted: "the region is MAPSHARE_READ_ONLY",
                 remedy: "open it MAPSHARE_READ_WRITE, or MAPSHARE_COPY_ON_WRITE to leave the file as it is",

@@ -84,11 +84,17 @@ impl Options {
                 self.map_existing(file, name, Backing::File, writable).map(Some)
             }
             Err(Errno::ENOENT) if self.create => Ok(None),
-            Err(Errno::EACCES) => Err(Error::AccessDenied {
-                access: self.access.name(),
-                granted: "the permissions of the file or of a directory on its path refuse it to this user",
-                remedy: "change them, or ask for less: MAPSHARE_COPY_ON_WRITE needs permission to read only",
-            }),
+            Err(Errno::EACCES) => {
+                let remedy = match self.access {
+                    Access::ReadWrite => {
+                        "change its permissions, or open it MAPSHARE_READ_ONLY or MAPSHARE_COPY_ON_WRITE"
+                    }
+                    Access::ReadOnly | Access::CopyOnWrite => {
+                        "change its permissions, or those of the directories on its path"
+                    }
+                };
+                Err(Error::AccessDenied { access: self.access.name(), file: name.into(), remedy })
+            }
             Err(errno) => Err(Error::system("open", name, errno)),
         }
     }
@@ -103,7 +109,7 @@ impl Options {
         }
         let length = self.length_in(status.size, name)?;
         let too_short = || Error::FileTooShort { file: name.into(), size: status.size, length, offset: self.offset };
-        let end = self.offset.checked_add(length).ok_or_else(too_short)?;
+        let end = self.offset.saturating_add(length);
         if self.create && self.access == Access::ReadWrite {
             if end > status.size.min(status.allocated) {
                 let range = self.offset..paging.file_length_for(end);
@@ -156,10 +162,7 @@ impl Options {
             sharing: self.access.sharing(),
         };
         let mapping = Mapping::new(request, paging).map_err(|errno| match errno {
-            Errno::ENOMEM | Errno::EOVERFLOW => Error::NoMemory {
-                length: reserve,
-                place: "in the address space of this process; ask for less, or see RLIMIT_AS and vm.max_map_count",
-            },
+            errno if grow::is_no_memory(errno) => Error::NoMemory { length: reserve, place: grow::ADDRESS_SPACE },
             Errno::ENODEV => not_mappable(name),
             errno => Error::system("mmap", name, errno),
         })?;
@@ -246,7 +249,7 @@ fn check_granted(fd: i32, granted: Granted, access: Access) -> Result<()> {
         ),
         Granted::Read | Granted::ReadWrite => return Ok(()),
     };
-    Err(Error::AccessDenied { access: access.name(), granted, remedy })
+    Err(Error::AccessExceeded { access: access.name(), granted, remedy })
 }
 
 /// Files of /proc are empty by their own account; only the kernel knows that they cannot be mapped.
@@ -261,9 +264,12 @@ fn not_mappable(name: &str) -> Error {
     Error::NotMappable { file: name.into(), found: "on a file system or device that cannot map it, as /proc and /sys" }
 }
 
-/// How sentences name a file.
+/// How sentences name a file: by its path, without the middle of a very long one.
 fn label(path: &Path) -> String {
-    format!("'{}'", path.display())
+    const ENDS: usize = 150;
+    let name = path.display().to_string();
+    let (head, tail) = (name.floor_char_boundary(ENDS), name.ceil_char_boundary(name.len().saturating_sub(ENDS)));
+    if head < tail { format!("'{}...{}'", &name[..head], &name[tail..]) } else { format!("'{name}'") }
 }
 
 fn c_string(path: &OsStr) -> Result<CString> {
