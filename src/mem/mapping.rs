@@ -106,7 +106,8 @@ impl Mapping {
             sharing,
             views: Mutex::default(),
         };
-        mapping.set_length(length, protection)?;
+        mapping.prepare(length, protection)?;
+        mapping.set_length(length);
         Ok(mapping)
     }
 
@@ -122,23 +123,28 @@ impl Mapping {
         self.capacity as u64
     }
 
-    /// Sets how many bytes may be accessed; one caller at a time, and at most `capacity`.
-    pub(crate) fn set_length(&self, length: u64, protection: Protection) -> Result<(), Errno> {
-        debug_assert!(length <= self.capacity());
-        if self.paging.mapping_extends_file && length > self.length() {
-            let mapped = whole_pages(self.length(), self.paging.page_size)?;
-            let wanted = whole_pages(length, self.paging.page_size)?;
+    /// Makes the pages up to `length` accessible, which is at most `capacity`; the bytes that this adds. One caller at a
+    /// time; `set_length` follows, once everything about the bytes is in order.
+    pub(crate) fn prepare(&self, length: u64, protection: Protection) -> Result<Span, Errno> {
+        let old = self.length().min(length);
+        let added = Span::within(old, length - old, self.capacity()).map_err(|_| Errno::ENOMEM)?;
+        let mapped = whole_pages(old, self.paging.page_size)?;
+        let wanted = whole_pages(length, self.paging.page_size)?;
+        if self.paging.mapping_extends_file && wanted > mapped {
             let (file, offset) = (self.file.as_fd(), self.offset + mapped as u64);
-            // SAFETY: `mapped` is at most `capacity`.
+            // SAFETY: `mapped` is less than `wanted`, which is at most `capacity`.
             let address = unsafe { self.base.add(mapped) };
-            if wanted > mapped {
-                // SAFETY: the pages are ours, and behind the length, so that nobody uses them yet.
-                unsafe { map::map_over(address, file, offset, wanted - mapped, protection, self.sharing) }?;
-            }
+            // SAFETY: the pages are ours, and behind the length, so that nobody uses them yet.
+            unsafe { map::map_over(address, file, offset, wanted - mapped, protection, self.sharing) }?;
         }
+        Ok(added)
+    }
+
+    /// Sets how many bytes may be accessed; more than before only after `prepare`.
+    pub(crate) fn set_length(&self, length: u64) {
+        debug_assert!(length <= self.capacity());
         // ORDER: Relaxed, partner length().
         self.length.store(length, Ordering::Relaxed);
-        Ok(())
     }
 
     /// The checked range; ERANGE when it leaves the length of now.
@@ -282,15 +288,30 @@ impl Mapping {
         unsafe { map::protect(self.base, length, protection) }
     }
 
-    /// Gets address space for `reserve` bytes, at other addresses if need be; the length stays.
-    pub(crate) fn relocate(&mut self, reserve: u64) -> Result<(), Errno> {
+    /// Gets address space for `reserve` bytes, at other addresses; the length stays.
+    pub(crate) fn relocate(&mut self, reserve: u64, protection: Protection) -> Result<(), Errno> {
         let capacity = whole_pages(reserve, self.page_size())?;
-        if self.paging.mapping_extends_file {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        // SAFETY: the pages are ours; `&mut self` says that no call is in flight, and no view is out, since views
-        // share the mapping.
-        self.base = unsafe { map::remap(self.base, self.capacity, capacity) }?;
+        let base = match self.sharing {
+            _ if self.paging.mapping_extends_file => return Err(Errno::EOPNOTSUPP),
+            Sharing::Shared => {
+                let base = map::map(self.file.as_fd(), self.offset, capacity, protection, self.sharing)?;
+                // SAFETY: the pages are ours; `&mut self` says that no call is in flight, and no view is out, since
+                // views share the mapping.
+                unsafe { map::unmap(self.base, self.capacity) }?;
+                base
+            }
+            // Pages that this process has written are in the mapping only, so that it has to move itself.
+            Sharing::Private => {
+                // SAFETY: as above.
+                let moved = unsafe { map::remap(self.base, self.capacity, capacity) };
+                moved.map_err(|errno| match errno {
+                    // An offset too large, or a mapping in several parts, as advice for one of them leaves it.
+                    Errno::EINVAL | Errno::EFAULT => Errno::ENOMEM,
+                    errno => errno,
+                })?
+            }
+        };
+        self.base = base;
         self.capacity = capacity;
         Ok(())
     }

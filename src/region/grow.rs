@@ -49,16 +49,12 @@ impl Region {
             return Err(Error::PastReserve { length, reserve: mapping.capacity() });
         }
         let _one_at_a_time = self.growing();
-        let old = mapping.length();
-        if length <= old {
+        let size = self.status()?.size;
+        self.extend_file(size, length)?;
+        if length <= mapping.length() {
             return Ok(());
         }
-        let status = self.status()?;
-        let range = mapping.file_length_for(old)..mapping.file_length_for(length);
-        extend(mapping.file(), "the region's file", status.size, range, self.sparse)?;
-        self.set_length(length)?;
-        self.reaches_end.store(true, Ordering::Relaxed); // ORDER: Relaxed, read under the same lock
-        self.bring_in(mapping.span(old, length - old)?)
+        self.lengthen(length).inspect_err(|_| cut_back(mapping.file(), size, mapping.file_length_for(length)))
     }
 
     fn shrink(&mut self, length: u64) -> Result<()> {
@@ -67,10 +63,36 @@ impl Region {
         if views > 0 {
             return Err(Error::ViewsOut { views, asked: "making it shorter" });
         }
-        file::set_length(mapping.file(), mapping.file_length_for(length))
-            .map_err(|errno| Error::system("ftruncate", "the region's file", errno))?;
-        self.set_length(length)?;
-        self.reaches_end.store(true, Ordering::Relaxed); // ORDER: Relaxed, `&mut self` is alone
+        let (size, end) = (self.status()?.size, mapping.file_length_for(length));
+        if size > end {
+            file::set_length(mapping.file(), end)
+                .map_err(|errno| Error::system("ftruncate", "the region's file", errno))?;
+        }
+        self.extend_file(size.min(end), length)?; // another process may have cut it shorter still
+        mapping.set_length(length);
+        Ok(())
+    }
+
+    /// Makes a file of `size` bytes at least so long that the region can be `length` bytes.
+    fn extend_file(&self, size: u64, length: u64) -> Result<()> {
+        let mapping = self.mapping();
+        let end = mapping.file_length_for(length);
+        if end > size {
+            let start = mapping.file_length_for(mapping.length()).min(size).max(mapping.file_offset());
+            extend(mapping.file(), "the region's file", size, start..end, self.sparse)?;
+        }
+        if end >= size {
+            self.reaches_end.store(true, Ordering::Relaxed); // ORDER: Relaxed, partner reaches_end()
+        }
+        Ok(())
+    }
+
+    /// Makes bytes that the file has accessible; one caller at a time.
+    fn lengthen(&self, length: u64) -> Result<()> {
+        let added = self.mapping().prepare(length, self.access().protection());
+        let added = added.map_err(|errno| Error::system("mmap", "the region's file", errno))?;
+        self.bring_in(added)?;
+        self.mapping().set_length(length);
         Ok(())
     }
 
@@ -127,9 +149,10 @@ impl Region {
         if length == old {
             return Ok(false);
         }
-        self.set_length(length)?;
         if length > old {
-            self.bring_in(self.mapping().span(old, length - old)?)?;
+            self.lengthen(length)?;
+        } else {
+            self.mapping().set_length(length);
         }
         Ok(true)
     }
@@ -149,7 +172,7 @@ impl Region {
     }
 
     fn in_place_limit(&self) -> u64 {
-        if self.reaches_end() { self.mapping().capacity() } else { self.reserve }
+        if self.reaches_end() { self.mapping().capacity() } else { self.reserve.max(self.length()) }
     }
 
     fn reaches_end(&self) -> bool {
@@ -159,16 +182,13 @@ impl Region {
 
     fn relocate(&mut self, reserve: u64, asked: &'static str) -> Result<()> {
         let views = self.mapping().views_past(0);
+        let protection = self.access().protection();
         let mapping = Arc::get_mut(&mut self.mapping).ok_or(Error::ViewsOut { views, asked })?;
-        mapping.relocate(reserve).map_err(|errno| match errno {
+        mapping.relocate(reserve, protection).map_err(|errno| match errno {
             errno if is_no_memory(errno) => Error::NoMemory { length: reserve, place: ADDRESS_SPACE },
-            errno => Error::system("mremap", "the region", errno),
-        })
-    }
-
-    fn set_length(&self, length: u64) -> Result<()> {
-        let set = self.mapping().set_length(length, self.access().protection());
-        set.map_err(|errno| Error::system("mmap", "the region's file", errno))
+            errno => Error::system("mmap", "the region's file", errno),
+        })?;
+        self.bring_in(self.whole()?)
     }
 
     fn growing(&self) -> MutexGuard<'_, ()> {
@@ -185,46 +205,65 @@ pub(super) fn is_no_memory(errno: Errno) -> bool {
     matches!(errno, Errno::ENOMEM | Errno::EAGAIN | Errno::EOVERFLOW)
 }
 
+/// Refuses a range that no file may have, or none of this process.
+pub(super) fn check_file_length(name: &str, size: u64, range: Range<u64>) -> Result<()> {
+    let reason = if range.end > i64::MAX as u64 {
+        "no file is longer than 2^63 - 1 bytes"
+    } else if range.end > size && range.end > file::length_limit() {
+        "it would pass this process's limit on file lengths, RLIMIT_FSIZE"
+    } else {
+        return Ok(());
+    };
+    Err(no_space(name, &range, reason))
+}
+
+fn no_space(name: &str, range: &Range<u64>, reason: &'static str) -> Error {
+    Error::NoSpace { file: name.into(), offset: range.start, length: range.end - range.start, reason }
+}
+
 /// Makes a file of `size` bytes so long that it has `range`, and reserves storage for it unless `sparse`. The file is
 /// never cut, even when another process extends it at the same time.
 pub(super) fn extend(file: BorrowedFd, name: &str, size: u64, range: Range<u64>, sparse: bool) -> Result<()> {
-    let length = range.end - range.start;
-    let no_space = |reason| Error::NoSpace { file: name.into(), offset: range.start, length, reason };
-    if range.end > size && range.end > file::length_limit() {
-        return Err(no_space("it would pass this process's limit on file lengths, RLIMIT_FSIZE"));
-    }
+    check_file_length(name, size, range.clone())?;
     let result = if sparse { extend_sparse(file, size, range.end) } else { reserve(file, size, &range) };
     result.map_err(|errno| match errno {
-        Errno::ENOSPC => no_space("the file system is full; free some, or ask for less"),
-        Errno::EDQUOT => no_space("this user's disk quota is used up; free some, or ask for less"),
-        Errno::EFBIG => no_space("the file system has no files that long; ask for less"),
+        Errno::ENOSPC => no_space(name, &range, "the file system is full; free some, or ask for less"),
+        Errno::EDQUOT => no_space(name, &range, "this user's disk quota is used up; free some, or ask for less"),
+        Errno::EFBIG => no_space(name, &range, "the file system has no files that long; ask for less"),
         errno => Error::system("fallocate", name, errno),
     })
 }
 
 fn reserve(file: BorrowedFd, size: u64, range: &Range<u64>) -> Result<(), Errno> {
-    match file::allocate(file, range.start, range.end - range.start) {
+    let result = match file::allocate(file, range.start, range.end - range.start) {
         // KERNEL: NFS before 4.2 and some FUSE file systems reserve nothing on request.
-        Err(Errno::EOPNOTSUPP) => write_zeros(file, size, range.end),
-        Err(errno) => {
-            // Part of it may have been added. Nobody has been told, so it goes again.
-            if file::status(file).is_ok_and(|status| status.size > size && status.size < range.end) {
-                file::set_length(file, size)?;
-            }
-            Err(errno)
-        }
-        Ok(()) => Ok(()),
+        Err(Errno::EOPNOTSUPP) => append_zeros(file, range.end),
+        result => result,
+    };
+    if result.is_err() {
+        cut_back(file, size, range.end);
+    }
+    result
+}
+
+/// After a failure: takes away what was added to a file of `size` bytes on the way to `end`.
+pub(super) fn cut_back(file: BorrowedFd, size: u64, end: u64) {
+    if file::status(file).is_ok_and(|status| status.size > size && status.size <= end) {
+        // The failure is told; that this failed as well would not help anyone.
+        let _ = file::set_length(file, size);
     }
 }
 
-fn write_zeros(file: BorrowedFd, size: u64, end: u64) -> Result<(), Errno> {
+/// Written behind the end, so that nothing is lost that another process has added and written at the same time.
+fn append_zeros(file: BorrowedFd, end: u64) -> Result<(), Errno> {
     static ZEROS: [u8; 65536] = [0; 65536];
-    let mut at = size;
-    while at < end {
-        let length = (end - at).min(ZEROS.len() as u64) as usize;
-        at += file::write_at(file, &ZEROS[..length], at)? as u64;
+    loop {
+        let missing = end.saturating_sub(file::status(file)?.size);
+        if missing == 0 {
+            return Ok(());
+        }
+        file::append(file, &ZEROS[..missing.min(ZEROS.len() as u64) as usize])?;
     }
-    Ok(())
 }
 
 /// Reserving the last byte extends a file and, unlike ftruncate, cannot cut what another process has added.

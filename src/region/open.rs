@@ -108,18 +108,16 @@ impl Options {
             check_mappable(file.as_fd(), name)?;
         }
         let length = self.length_in(status.size, name)?;
-        let too_short = || Error::FileTooShort { file: name.into(), size: status.size, length, offset: self.offset };
         let end = self.offset.saturating_add(length);
-        if self.create && self.access == Access::ReadWrite {
-            if end > status.size.min(status.allocated) {
-                let range = self.offset..paging.file_length_for(end);
-                grow::extend(file.as_fd(), name, status.size, range, self.sparse)?;
-            }
-        } else if end > status.size {
-            return Err(if self.create { self.needs_write(name) } else { too_short() });
+        if end > status.size && !(self.create && self.access == Access::ReadWrite) {
+            return Err(if self.create {
+                self.needs_write(name)
+            } else {
+                Error::FileTooShort { file: name.into(), size: status.size, length, offset: self.offset }
+            });
         }
-        let follows_end = end >= status.size;
-        self.map(Opened { file, status, paging, backing, writable, follows_end, length }, name)
+        let reaches_end = end >= status.size;
+        self.map(Opened { file, status, paging, backing, writable, reaches_end, length }, name)
     }
 
     /// Makes the file; None when something else has got the name meanwhile.
@@ -137,7 +135,7 @@ impl Options {
         let length = self.length_in(0, name)?;
         let end = self.offset.saturating_add(length);
         grow::extend(file.as_fd(), name, 0, self.offset..paging.file_length_for(end), self.sparse)?;
-        let opened = Opened { file, status, paging, backing: Backing::File, writable: true, follows_end: true, length };
+        let opened = Opened { file, status, paging, backing: Backing::File, writable: true, reaches_end: true, length };
         let region = self.map(opened, name)?;
         match new.publish(region.file(), &file_name) {
             Ok(()) => Ok(Some(region)),
@@ -147,10 +145,15 @@ impl Options {
         }
     }
 
-    /// Maps a file that has the bytes.
+    /// Maps a file and sees to it that it has the bytes. A failure leaves the file as it was.
     fn map(&self, opened: Opened, name: &str) -> Result<Region> {
-        let Opened { file, status, paging, backing, writable, follows_end, length } = opened;
+        let Opened { file, status, paging, backing, writable, reaches_end, length } = opened;
         let reserve = self.reserve.max(length);
+        let end = paging.file_length_for(self.offset.saturating_add(length));
+        let creates = self.create && self.access == Access::ReadWrite;
+        if creates {
+            grow::check_file_length(name, status.size, self.offset..end)?;
+        }
         let protection = self.access.protection();
         let request = Request {
             file,
@@ -166,12 +169,19 @@ impl Options {
             Errno::ENODEV => not_mappable(name),
             errno => Error::system("mmap", name, errno),
         })?;
-        let region = Region::new(mapping, self, backing, writable, follows_end);
+        let region = Region::new(mapping, self, backing, writable, reaches_end);
+        if creates {
+            // Also when it is long enough: it may have holes.
+            grow::extend(region.file(), name, status.size, self.offset..end, self.sparse)?;
+        }
         if self.huge_pages {
             // A request: kernels without huge pages refuse it, and normal pages serve.
             let _ = region.mapping().advise(region.whole()?, Advice::HugePages);
         }
-        region.bring_in(region.whole()?)?;
+        if let Err(error) = region.bring_in(region.whole()?) {
+            grow::cut_back(region.file(), status.size, end);
+            return Err(error);
+        }
         Ok(region)
     }
 
@@ -219,7 +229,7 @@ struct Opened {
     /// Whether the descriptor allows shared writing.
     writable: bool,
     /// Whether the range reaches the end of the file.
-    follows_end: bool,
+    reaches_end: bool,
     length: u64,
 }
 
@@ -255,8 +265,8 @@ fn check_granted(fd: i32, granted: Granted, access: Access) -> Result<()> {
 /// Files of /proc are empty by their own account; only the kernel knows that they cannot be mapped.
 fn check_mappable(file: BorrowedFd, name: &str) -> Result<()> {
     match map::try_out(file) {
-        Err(Errno::ENODEV) => Err(not_mappable(name)),
-        _ => Ok(()),
+        Ok(()) | Err(Errno::ENOMEM | Errno::EAGAIN) => Ok(()),
+        Err(_) => Err(not_mappable(name)),
     }
 }
 

@@ -27,8 +27,6 @@ pub(crate) struct Status {
     pub(crate) kind: Kind,
     /// Bytes from the start to the end of the file.
     pub(crate) size: u64,
-    /// Bytes of storage it holds; less than `size` where it has holes.
-    pub(crate) allocated: u64,
     /// The file system's preferred block, in bytes; the huge page size on hugetlbfs.
     pub(crate) block_size: u64,
     pub(crate) device: u64,
@@ -48,7 +46,6 @@ impl From<libc::stat> for Status {
                 _ => Kind::Regular,
             },
             size: stat.st_size.unsigned_abs(),
-            allocated: stat.st_blocks.unsigned_abs() * 512,
             block_size: stat.st_blksize.unsigned_abs(),
             device: stat.st_dev,
             inode: stat.st_ino,
@@ -117,12 +114,25 @@ pub(crate) fn create(directory: BorrowedFd, name: &CStr, mode: u32) -> Result<Ow
 /// Gives the file behind `fd`, unnamed so far, a name that must be free.
 /// Source: open(2), the example under O_TMPFILE.
 pub(crate) fn link_unnamed(fd: BorrowedFd, directory: BorrowedFd, name: &CStr) -> Result<(), Errno> {
-    let mut path = [0u8; 32];
-    let text = format_descriptor_path(fd, &mut path);
+    let mut space = [0u8; 32];
+    let path = format_descriptor_path(fd, &mut space);
+    match linkat(WORKING_DIRECTORY, path, directory, name, libc::AT_SYMLINK_FOLLOW) {
+        // Without /proc there is a way for root, and since 6.10 for whoever has opened the file.
+        Err(Errno::ENOENT) => linkat(fd, c"", directory, name, libc::AT_EMPTY_PATH),
+        result => result,
+    }
+}
+
+fn linkat(
+    from_directory: BorrowedFd,
+    from: &CStr,
+    directory: BorrowedFd,
+    name: &CStr,
+    flags: i32,
+) -> Result<(), Errno> {
+    let (from_fd, fd) = (from_directory.as_raw_fd(), directory.as_raw_fd());
     // SAFETY: both paths are NUL-terminated.
-    let result = unsafe {
-        libc::linkat(libc::AT_FDCWD, text.as_ptr(), directory.as_raw_fd(), name.as_ptr(), libc::AT_SYMLINK_FOLLOW)
-    };
+    let result = unsafe { libc::linkat(from_fd, from.as_ptr(), fd, name.as_ptr(), flags) };
     Errno::check(result).map(drop)
 }
 
@@ -144,10 +154,7 @@ pub(crate) fn rename_to_free(directory: BorrowedFd, from: &CStr, to: &CStr) -> R
 
 /// Gives the file called `from` a second name that must be free (linkat(2)).
 pub(crate) fn link(directory: BorrowedFd, from: &CStr, to: &CStr) -> Result<(), Errno> {
-    let fd = directory.as_raw_fd();
-    // SAFETY: both names are NUL-terminated.
-    let result = unsafe { libc::linkat(fd, from.as_ptr(), fd, to.as_ptr(), 0) };
-    Errno::check(result).map(drop)
+    linkat(directory, from, directory, to, 0)
 }
 
 /// Removes a name (unlinkat(2)).
@@ -257,11 +264,12 @@ pub(crate) fn allocate(fd: BorrowedFd, offset: u64, length: u64) -> Result<(), E
     }
 }
 
-/// Writes `bytes` at `offset`, past the end too; how many were written (pwrite(2)).
-pub(crate) fn write_at(fd: BorrowedFd, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
-    let offset = file_position(offset)?;
-    // SAFETY: the buffer is readable for the length given.
-    let done = unsafe { libc::pwrite(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), offset) };
+/// Writes `bytes` behind the end of the file, wherever that is by then; how many were written.
+/// KERNEL: since 4.16 (pwritev2(2), RWF_APPEND); EOPNOTSUPP before.
+pub(crate) fn append(fd: BorrowedFd, bytes: &[u8]) -> Result<usize, Errno> {
+    let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: the one piece is readable for its length; the kernel only reads it.
+    let done = unsafe { libc::pwritev2(fd.as_raw_fd(), &piece, 1, 0, libc::RWF_APPEND) };
     usize::try_from(done).map_err(|_| Errno::last())
 }
 
