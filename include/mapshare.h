@@ -21,14 +21,19 @@
  *   }
  *
  * CAVEATS
- *   Truncation     A process that cuts a file short takes the bytes from everyone who has them mapped. Accesses through
- *                  this library are not guarded against that yet: they end in SIGBUS, as with plain mmap. Let all
- *                  processes resize through mapshare_resize, and call mapshare_refresh where others may have shrunk it.
+ *   Truncation     A process that cuts a file short takes the bytes from everyone who has them mapped. Functions here
+ *                  then return -ENXIO; a view reads as zeros there and takes writes that go nowhere, and
+ *                  mapshare_release tells. The bytes between the file's end and the end of that page raise no error:
+ *                  they read as zeros, and writes to them are lost. mapshare_refresh takes over the new length.
+ *   SIGBUS         That needs a handler for SIGBUS, which the first open installs. It passes everything that is not its
+ *                  own to the handler that was there before. A program that installs one of its own later calls
+ *                  mapshare_arm, or opens another region. A thread that has SIGBUS blocked when it first calls is
+ *                  served by system calls instead; one that blocks it later, or that uses a view while it is blocked,
+ *                  is not protected. MAPSHARE_NO_HANDLER leaves SIGBUS alone.
  *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
- *                  With MAPSHARE_SPARSE it is a SIGBUS at the first write to a page that finds no room.
+ *                  With MAPSHARE_SPARSE it is -ENOSPC at the first write to a page that finds no room.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
- *                  its own. A process with several threads should fork only to exec: another thread may be inside a
- *                  call at that moment, and the child would wait for it for ever.
+ *                  its own. A call that another thread was in at that moment does not hold the child up.
  *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
  *   Remote files   NFS, CIFS and FUSE may show another machine's writes late or never. Share between processes of one
  *                  machine.
@@ -52,11 +57,11 @@
  *   EINVAL           broken contract: NULL with a length, unknown flag, misaligned offset, nothing to map
  *   EBADF            the token is not an open region; the descriptor is not open
  *   EACCES           more access asked than the file, descriptor or region grants
- *   ENXIO            the bytes do not exist in the file: it is shorter than the range asked for
+ *   ENXIO            the bytes do not exist in the file: shorter than the range at open, or cut short later
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out
+ *   EBUSY            views of the region are still out, or a call that this one was made from inside of
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
@@ -64,7 +69,7 @@
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
  *   EPERM            a seal or file attribute forbids it
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       the file system cannot do it
+ *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE
@@ -124,6 +129,13 @@
  * mapshare_options.flags: do not reserve storage for what is added. A full disk then shows at the first write to it.
  */
 #define MAPSHARE_SPARSE 128
+
+/**
+ * mapshare_options.flags: leave the process's SIGBUS handling as it is, for hosts that own that signal. Every read,
+ * write, fill and copy is then done by the kernel, at about a microsecond each, and still gives codes; views are
+ * -EOPNOTSUPP, unless the region is a memory file that is sealed against shrinking.
+ */
+#define MAPSHARE_NO_HANDLER 512
 
 /**
  * mapshare_options.access: reading only. The default.
@@ -387,6 +399,8 @@ int mapshare_unmap(struct mapshare_region *region);
  *   -EINVAL: buffer is NULL and length is not 0.
  *   -ERANGE: offset + length leaves the region, for any numbers, sums that overflow included; nothing was copied.
  *            A file that others have grown is taken over first, within the region's reserve.
+ *   -ENXIO:  the file was cut short and ends before the range does. -ENOSPC: its file system has no room for a page.
+ *   -EIO:    its device failed. mapshare_last_error says how many bytes were copied before.
  *
  * Threads: any number at once. Bytes that others write meanwhile are seen old or new, each byte for itself.
  * Signals: not in a handler. Blocks: on the disk only, for pages that are not in memory.
@@ -406,6 +420,7 @@ int mapshare_read(struct mapshare_region *region, uint64_t offset, void *buffer,
  *   -EACCES: the region is read-only.
  *   -ERANGE: offset + length leaves the region; nothing was copied. Growth by others is taken over as in
  *            mapshare_read.
+ *   -ENXIO, -ENOSPC, -EIO: as in mapshare_read.
  *
  * Threads: any number at once; writes of several threads or processes to the same bytes mix byte by byte.
  * Signals: not in a handler. Blocks: on the disk only, for pages that are not in memory.
@@ -419,22 +434,23 @@ int mapshare_write(struct mapshare_region *region, uint64_t offset, const void *
  * @param offset  First byte, counted from the region's start.
  * @param length  How many bytes.
  * @param byte    The value, 0 to 255.
- * @return 0, or -EBADF, -EACCES, -ERANGE as mapshare_write; -EINVAL when byte is more than 255.
+ * @return 0, or -EBADF, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO as mapshare_write; -EINVAL when byte is more than 255.
  *
  * Threads: any number at once. Signals: not in a handler.
  */
 int mapshare_fill(struct mapshare_region *region, uint64_t offset, uint64_t length, uint32_t byte);
 
 /**
- * Copies bytes from one region to another, or inside one. Ranges that overlap are copied as memmove(3) does, also when
- * they are the same bytes of one file in two regions.
+ * Copies bytes from one region to another, or inside one. Ranges that overlap are copied as memmove(3) does, also
+ * when they are the same bytes of one file in two regions.
  *
  * @param to           The region to write.
  * @param to_offset    First byte there.
  * @param from         The region to read; may be the same.
  * @param from_offset  First byte there.
  * @param length       How many bytes.
- * @return 0, or -EBADF, -EACCES, -ERANGE as mapshare_read of `from` and mapshare_write of `to`; nothing was copied then.
+ * @return 0, or the codes of mapshare_read for `from` and of mapshare_write for `to`; with -ERANGE nothing was
+ *   copied.
  *
  * Threads: any number at once. Signals: not in a handler.
  */
@@ -475,6 +491,10 @@ int mapshare_flush(struct mapshare_region *region, uint64_t offset, uint64_t len
  *   -EBADF:  not an open region.
  *   -EINVAL: ret_pointer is NULL, or length is 0.
  *   -ERANGE: offset + length leaves the region.
+ *   -EOPNOTSUPP: the region was opened MAPSHARE_NO_HANDLER, and its file may shrink.
+ *
+ * A page that the file loses while the view is out reads as zeros and takes writes that go nowhere; functions called
+ * on it, and mapshare_release, say so by their code. mapshare_refresh puts back what the file has.
  *
  * Threads: any; the address may be used on all threads and released on any. Others change the bytes at any moment:
  * use atomics, volatile accesses or a lock.
@@ -490,6 +510,9 @@ int mapshare_view(struct mapshare_region *region, uint64_t offset, uint64_t leng
  * @return 0, or
  *   -EBADF:  not an open region.
  *   -EINVAL: pointer is no address that is out, or was released already.
+ *   -ENXIO, -ENOSPC, -EIO: pages of it were lost while it was out: the file was cut short, its file system was full,
+ *            its device failed. Zeros stood in their place since, and what was written there is gone. The view is
+ *            released all the same.
  *
  * Threads: any. Signals: not in a handler.
  */
@@ -641,6 +664,16 @@ const char *mapshare_strerror(int code);
  * Threads: each has its own.
  */
 const char *mapshare_last_error(void);
+
+/**
+ * Takes SIGBUS back after the program has installed a handler of its own. That one stays chained: it gets every SIGBUS
+ * that does not concern a region. Every opening function does the same, unless MAPSHARE_NO_HANDLER is set.
+ *
+ * @return 0.
+ *
+ * Threads: any. Signals: not in a handler. Source: sigaction(2).
+ */
+int mapshare_arm(void);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -4,6 +4,8 @@
 //! as the C header does, since that is the manual of all three languages. Making one allocates only where the
 //! sentence names a file.
 
+#![forbid(unsafe_code)]
+
 use crate::sys::Errno;
 use std::ffi::CStr;
 
@@ -94,6 +96,14 @@ pub enum Error {
         /// The 64 bits passed.
         token: u64,
         /// What it should stand for.
+        kind: &'static str,
+    },
+    /// Another call is in the object that this one would have to wait for, and that may not end before this one does.
+    #[error(
+        "the {kind} is in use by a call that sleeps in it, or that this one was made from inside of; try again later"
+    )]
+    InUse {
+        /// What the token stands for.
         kind: &'static str,
     },
     /// The descriptor cannot be used.
@@ -200,6 +210,36 @@ pub enum Error {
         /// Which limit was met, and what to do.
         reason: &'static str,
     },
+    /// An access ran into bytes that cannot be had.
+    #[error("offset {offset} could not be accessed, after {done} of {length} bytes: {}", fault_reason(*errno))]
+    Fault {
+        /// ENXIO, ENOSPC or EIO.
+        errno: i32,
+        /// The byte in the region that could not be accessed.
+        offset: u64,
+        /// Bytes that were copied before it.
+        done: u64,
+        /// The bytes asked for.
+        length: u64,
+    },
+    /// Zeros stand where a view lost pages.
+    #[error(
+        "a view has lost pages among these {length} bytes, where zeros stand now ({}); mapshare_refresh puts back what \
+         the file has",
+        loss(*errno)
+    )]
+    LostPages {
+        /// ENXIO, ENOSPC or EIO.
+        errno: i32,
+        /// The bytes of the view, or those asked for.
+        length: u64,
+    },
+    /// The region has no guard against faults that views would need.
+    #[error(
+        "the region was opened MAPSHARE_NO_HANDLER, so that a fault in a view would end the process; seal the memory \
+         file against shrinking, leave the flag out, or use mapshare_read and mapshare_write"
+    )]
+    Unguarded,
     /// The address space or memory lock limit has no room.
     #[error("there is no room for {length} bytes {place}")]
     NoMemory {
@@ -240,12 +280,13 @@ impl Error {
             Error::AccessDenied { .. } | Error::AccessExceeded { .. } => Errno::EACCES,
             Error::FileTooShort { .. } => Errno::ENXIO,
             Error::OutOfRange { .. } | Error::PastReserve { .. } => Errno::ERANGE,
-            Error::ViewsOut { .. } => Errno::EBUSY,
+            Error::ViewsOut { .. } | Error::InUse { .. } => Errno::EBUSY,
             Error::Exists { .. } => Errno::EEXIST,
             Error::NotMappable { .. } => Errno::ENODEV,
             Error::NoSpace { .. } => Errno::ENOSPC,
             Error::NoMemory { .. } => Errno::ENOMEM,
-            Error::System { errno, .. } => Errno(*errno),
+            Error::System { errno, .. } | Error::Fault { errno, .. } | Error::LostPages { errno, .. } => Errno(*errno),
+            Error::Unguarded => Errno::EOPNOTSUPP,
             Error::Internal => Errno::ENOTRECOVERABLE,
         };
         errno.0
@@ -321,6 +362,24 @@ pub(crate) fn describe(code: i32) -> &'static CStr {
 pub(crate) fn name(errno: i32) -> Option<&'static str> {
     let row = CODES.iter().find(|row| row.0 == Errno(errno))?;
     Some(row.1)
+}
+
+/// Why pages were lost.
+fn loss(errno: i32) -> &'static str {
+    match Errno(errno) {
+        Errno::ENXIO => "the file was cut short",
+        Errno::ENOSPC => "the file system was full",
+        _ => "the device failed",
+    }
+}
+
+/// Why bytes cannot be had, and what to do.
+fn fault_reason(errno: i32) -> &'static str {
+    match Errno(errno) {
+        Errno::ENXIO => "the file was cut short and ends before it; mapshare_refresh takes over its length of now",
+        Errno::ENOSPC => "the file system has no room for that page; free some and try again",
+        _ => "the device failed to deliver or take that page",
+    }
 }
 
 fn sentence(errno: i32) -> std::borrow::Cow<'static, str> {

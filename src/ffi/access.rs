@@ -1,9 +1,8 @@
 //! How a region's bytes are read and written.
 
 use super::guard::guard;
-use super::open::REGIONS;
+use super::open::enter;
 use super::options::{MAPSHARE_FLUSH_ASYNC, mapshare_region};
-use super::token::Token;
 use crate::Flush;
 use crate::error::{Error, Result};
 use crate::region::{Destination, Source};
@@ -20,6 +19,8 @@ use std::ffi::{c_int, c_void};
 ///   -EINVAL: buffer is NULL and length is not 0.
 ///   -ERANGE: offset + length leaves the region, for any numbers, sums that overflow included; nothing was copied.
 ///            A file that others have grown is taken over first, within the region's reserve.
+///   -ENXIO:  the file was cut short and ends before the range does. -ENOSPC: its file system has no room for a page.
+///   -EIO:    its device failed. mapshare_last_error says how many bytes were copied before.
 ///
 /// Threads: any number at once. Bytes that others write meanwhile are seen old or new, each byte for itself.
 /// Signals: not in a handler. Blocks: on the disk only, for pages that are not in memory.
@@ -31,7 +32,7 @@ pub unsafe extern "C" fn mapshare_read(
     length: usize,
 ) -> c_int {
     guard("mapshare_read", || {
-        let open = REGIONS.enter(Token::from_pointer(region))?;
+        let open = enter(region)?;
         check_buffer(buffer, length)?;
         // SAFETY: the caller vouches for `length` bytes at `buffer`.
         let buffer = unsafe { Destination::from_raw(buffer.cast(), length) };
@@ -51,6 +52,7 @@ pub unsafe extern "C" fn mapshare_read(
 ///   -EACCES: the region is read-only.
 ///   -ERANGE: offset + length leaves the region; nothing was copied. Growth by others is taken over as in
 ///            mapshare_read.
+///   -ENXIO, -ENOSPC, -EIO: as in mapshare_read.
 ///
 /// Threads: any number at once; writes of several threads or processes to the same bytes mix byte by byte.
 /// Signals: not in a handler. Blocks: on the disk only, for pages that are not in memory.
@@ -62,7 +64,7 @@ pub unsafe extern "C" fn mapshare_write(
     length: usize,
 ) -> c_int {
     guard("mapshare_write", || {
-        let open = REGIONS.enter(Token::from_pointer(region))?;
+        let open = enter(region)?;
         check_buffer(buffer, length)?;
         // SAFETY: the caller vouches for `length` bytes at `buffer`.
         let buffer = unsafe { Source::from_raw(buffer.cast(), length) };
@@ -76,13 +78,13 @@ pub unsafe extern "C" fn mapshare_write(
 /// @param offset  First byte, counted from the region's start.
 /// @param length  How many bytes.
 /// @param byte    The value, 0 to 255.
-/// @return 0, or -EBADF, -EACCES, -ERANGE as mapshare_write; -EINVAL when byte is more than 255.
+/// @return 0, or -EBADF, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO as mapshare_write; -EINVAL when byte is more than 255.
 ///
 /// Threads: any number at once. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_fill(region: *mut mapshare_region, offset: u64, length: u64, byte: u32) -> c_int {
     guard("mapshare_fill", || {
-        let open = REGIONS.enter(Token::from_pointer(region))?;
+        let open = enter(region)?;
         let byte = u8::try_from(byte).map_err(|_| Error::UnknownValue {
             field: "byte",
             value: byte.into(),
@@ -92,15 +94,16 @@ pub extern "C" fn mapshare_fill(region: *mut mapshare_region, offset: u64, lengt
     })
 }
 
-/// Copies bytes from one region to another, or inside one. Ranges that overlap are copied as memmove(3) does, also when
-/// they are the same bytes of one file in two regions.
+/// Copies bytes from one region to another, or inside one. Ranges that overlap are copied as memmove(3) does, also
+/// when they are the same bytes of one file in two regions.
 ///
 /// @param to           The region to write.
 /// @param to_offset    First byte there.
 /// @param from         The region to read; may be the same.
 /// @param from_offset  First byte there.
 /// @param length       How many bytes.
-/// @return 0, or -EBADF, -EACCES, -ERANGE as mapshare_read of `from` and mapshare_write of `to`; nothing was copied then.
+/// @return 0, or the codes of mapshare_read for `from` and of mapshare_write for `to`; with -ERANGE nothing was
+///   copied.
 ///
 /// Threads: any number at once. Signals: not in a handler.
 #[unsafe(no_mangle)]
@@ -112,8 +115,7 @@ pub extern "C" fn mapshare_copy(
     length: u64,
 ) -> c_int {
     guard("mapshare_copy", || {
-        let (to, from) = REGIONS.enter_both(Token::from_pointer(to), Token::from_pointer(from))?;
-        let from = from.as_ref().unwrap_or(&to);
+        let (to, from) = (enter(to)?, enter(from)?);
         from.region.copy_to(from_offset, &to.region, to_offset, length)
     })
 }
@@ -135,7 +137,7 @@ pub extern "C" fn mapshare_copy(
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_flush(region: *mut mapshare_region, offset: u64, length: u64, flags: u32) -> c_int {
     guard("mapshare_flush", || {
-        let open = REGIONS.enter(Token::from_pointer(region))?;
+        let open = enter(region)?;
         let unknown = flags & !MAPSHARE_FLUSH_ASYNC;
         if unknown != 0 {
             let (unknown, known) = (unknown.into(), MAPSHARE_FLUSH_ASYNC.into());

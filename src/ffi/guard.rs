@@ -1,6 +1,7 @@
 //! What stands around every exported function: codes, the thread's last error, and a net under panics.
 
 use crate::error::{self, Error, Result};
+use crate::mem::hazard;
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::{c_char, c_int};
 use std::io::Write;
@@ -57,7 +58,7 @@ impl Returned for u64 {
 
 /// Runs an exported function's body.
 pub(super) fn guard<R: Returned>(function: &'static str, body: impl FnOnce() -> Result<R>) -> R::Number {
-    let result = caught(body);
+    let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or(Err(Error::Internal));
     result.map_or_else(
         |error| {
             LAST_ERROR.with(|last| last.set(function, &error));
@@ -67,12 +68,18 @@ pub(super) fn guard<R: Returned>(function: &'static str, body: impl FnOnce() -> 
     )
 }
 
-fn caught<R>(body: impl FnOnce() -> Result<R>) -> Result<R> {
+/// Runs a body outside of any object, which a panic would not be known to come from, without printing one.
+pub(super) fn quietly<R>(body: impl FnOnce() -> R) -> R {
+    struct Inside;
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            INSIDE.set(INSIDE.get() - 1);
+        }
+    }
     keep_panics_quiet();
     INSIDE.set(INSIDE.get() + 1);
-    let result = catch_unwind(AssertUnwindSafe(body));
-    INSIDE.set(INSIDE.get() - 1);
-    result.unwrap_or(Err(Error::Internal))
+    let _inside = Inside;
+    body()
 }
 
 /// Nothing prints: what happens inside is told by the code and the last error.
@@ -85,7 +92,7 @@ fn keep_panics_quiet() {
     QUIET.call_once(|| {
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if INSIDE.get() == 0 {
+            if INSIDE.get() == 0 && !hazard::is_inside() {
                 hook(panic);
             }
         }));
@@ -93,7 +100,7 @@ fn keep_panics_quiet() {
 }
 
 thread_local! {
-    /// How deep this thread is inside exported functions.
+    /// How deep this thread is in `quietly`.
     static INSIDE: Cell<u32> = const { Cell::new(0) };
     static LAST_ERROR: LastError = const { LastError(UnsafeCell::new([0; LAST_ERROR_SIZE])) };
 }
@@ -137,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_panic_inside_is_a_code_and_prints_nothing() {
-        let result: c_int = guard("mapshare_test", || -> Result<()> { panic!("on purpose") });
+        let result: c_int = guard("mapshare_test", || -> Result<()> { quietly(|| panic!("on purpose")) });
         assert_eq!(result, -131);
         assert!(text().ends_with("(ENOTRECOVERABLE)"), "{}", text());
     }

@@ -1,6 +1,6 @@
 //! What concerns the library as a whole.
 
-use super::guard;
+use super::guard::{self, guard};
 use crate::error;
 use std::ffi::{c_char, c_int};
 
@@ -55,4 +55,15 @@ pub extern "C" fn mapshare_strerror(code: c_int) -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_last_error() -> *const c_char {
     guard::last_error()
+}
+
+/// Takes SIGBUS back after the program has installed a handler of its own. That one stays chained: it gets every SIGBUS
+/// that does not concern a region. Every opening function does the same, unless MAPSHARE_NO_HANDLER is set.
+///
+/// @return 0.
+///
+/// Threads: any. Signals: not in a handler. Source: sigaction(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_arm() -> c_int {
+    guard("mapshare_arm", crate::region::arm)
 }

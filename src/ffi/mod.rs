@@ -8,6 +8,9 @@
 
 mod guard;
 pub mod options;
+mod table;
+#[cfg(test)]
+mod table_tests;
 mod token;
 
 pub mod open;

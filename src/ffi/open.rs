@@ -1,8 +1,9 @@
 //! How regions are opened and unmapped.
 
-use super::guard::guard;
+use super::guard::{guard, quietly};
 use super::options::{mapshare_options, mapshare_region};
-use super::token::{Table, Token};
+use super::table::{Entered, Exclusive, Refused, Table, TableFull};
+use super::token::{Kind, Token};
 use crate::error::{Error, Result};
 use crate::region::Region;
 use crate::{Options, View};
@@ -24,8 +25,34 @@ impl OpenRegion {
     }
 }
 
+impl Kind for OpenRegion {
+    const KIND: u8 = 0x6d;
+}
+
 /// All open regions.
-pub(super) static REGIONS: Table<OpenRegion> = Table::new(0x6d, "region");
+static REGIONS: Table<OpenRegion> = Table::new();
+
+/// The region that a caller means, for a call that bears others at the same time.
+#[inline]
+pub(super) fn enter(region: *mut mapshare_region) -> Result<Entered<OpenRegion>> {
+    let token = Token::from_handle(region);
+    REGIONS.enter(token).map_err(|refused| refusal(refused, token))
+}
+
+/// The region that a caller means, for this call alone: waits for those under way, and those that come wait.
+pub(super) fn exclusive(region: *mut mapshare_region) -> Result<Exclusive<OpenRegion>> {
+    let token = Token::from_handle(region);
+    REGIONS.exclusive(token).map_err(|refused| refusal(refused, token))
+}
+
+#[cold]
+fn refusal(refused: Refused, token: Token) -> Error {
+    match refused {
+        Refused::Stale => Error::StaleToken { token: token.0, kind: "region" },
+        Refused::Busy => Error::InUse { kind: "region" },
+        Refused::NoMemory => Error::NoMemory { length: 4096, place: "to keep track of this thread's calls" },
+    }
+}
 
 /// Opens a file as a region: maps `length` bytes of it from `offset`, as the options say.
 ///
@@ -145,7 +172,7 @@ pub unsafe extern "C" fn mapshare_open_at(
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_unmap(region: *mut mapshare_region) -> c_int {
     guard("mapshare_unmap", || {
-        let open = REGIONS.exclusive(Token::from_pointer(region))?;
+        let open = exclusive(region)?;
         let views = open.views().len();
         if views > 0 {
             return Err(Error::ViewsOut { views, asked: "unmapping it" });
@@ -170,9 +197,12 @@ unsafe fn open_with(
     }
     // SAFETY: the caller vouches for the options.
     let options = unsafe { mapshare_options::read(options, options_size) }?;
-    let token = REGIONS.insert(OpenRegion { region: open(options)?, views: Mutex::default() })?;
+    let region = quietly(|| open(options))?;
+    let token = REGIONS.insert(OpenRegion { region, views: Mutex::default() });
+    let token =
+        token.map_err(|TableFull| Error::NoMemory { length: 64, place: "in the table of regions; unmap some" })?;
     // SAFETY: the caller vouches for it, and it is not NULL.
-    unsafe { ret_region.write(token.to_pointer()) };
+    unsafe { ret_region.write(token.to_handle()) };
     Ok(())
 }
 

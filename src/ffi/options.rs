@@ -21,6 +21,10 @@ pub const MAPSHARE_HUGE_PAGES: u64 = 0x10;
 pub const MAPSHARE_NO_FOLLOW: u64 = 0x20;
 /// mapshare_options.flags: do not reserve storage for what is added. A full disk then shows at the first write to it.
 pub const MAPSHARE_SPARSE: u64 = 0x80;
+/// mapshare_options.flags: leave the process's SIGBUS handling as it is, for hosts that own that signal. Every read,
+/// write, fill and copy is then done by the kernel, at about a microsecond each, and still gives codes; views are
+/// -EOPNOTSUPP, unless the region is a memory file that is sealed against shrinking.
+pub const MAPSHARE_NO_HANDLER: u64 = 0x200;
 
 /// mapshare_options.access: reading only. The default.
 pub const MAPSHARE_READ_ONLY: u32 = 0;
@@ -56,7 +60,8 @@ const FLAGS: u64 = MAPSHARE_CREATE
     | MAPSHARE_LOCKED
     | MAPSHARE_HUGE_PAGES
     | MAPSHARE_NO_FOLLOW
-    | MAPSHARE_SPARSE;
+    | MAPSHARE_SPARSE
+    | MAPSHARE_NO_HANDLER;
 
 /// A mapped range of a file: a token that only the functions here understand. Pass it on, never dereference it.
 pub struct mapshare_region(());
@@ -163,7 +168,8 @@ impl mapshare_options {
             .locked(flag(MAPSHARE_LOCKED))
             .huge_pages(flag(MAPSHARE_HUGE_PAGES))
             .no_follow(flag(MAPSHARE_NO_FOLLOW))
-            .sparse(flag(MAPSHARE_SPARSE)))
+            .sparse(flag(MAPSHARE_SPARSE))
+            .no_handler(flag(MAPSHARE_NO_HANDLER)))
     }
 }
 
@@ -207,7 +213,7 @@ impl From<Info> for mapshare_region_info {
             file_length: info.file_length,
             page_size: info.page_size,
             resident: info.resident,
-            faults: 0,
+            faults: info.faults,
             device: info.device,
             inode: info.inode,
             access: match info.access {

@@ -21,14 +21,19 @@
  *   }
  *
  * CAVEATS
- *   Truncation     A process that cuts a file short takes the bytes from everyone who has them mapped. Accesses through
- *                  this library are not guarded against that yet: they end in SIGBUS, as with plain mmap. Let all
- *                  processes resize through mapshare_resize, and call mapshare_refresh where others may have shrunk it.
+ *   Truncation     A process that cuts a file short takes the bytes from everyone who has them mapped. Functions here
+ *                  then return -ENXIO; a view reads as zeros there and takes writes that go nowhere, and
+ *                  mapshare_release tells. The bytes between the file's end and the end of that page raise no error:
+ *                  they read as zeros, and writes to them are lost. mapshare_refresh takes over the new length.
+ *   SIGBUS         That needs a handler for SIGBUS, which the first open installs. It passes everything that is not its
+ *                  own to the handler that was there before. A program that installs one of its own later calls
+ *                  mapshare_arm, or opens another region. A thread that has SIGBUS blocked when it first calls is
+ *                  served by system calls instead; one that blocks it later, or that uses a view while it is blocked,
+ *                  is not protected. MAPSHARE_NO_HANDLER leaves SIGBUS alone.
  *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
- *                  With MAPSHARE_SPARSE it is a SIGBUS at the first write to a page that finds no room.
+ *                  With MAPSHARE_SPARSE it is -ENOSPC at the first write to a page that finds no room.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
- *                  its own. A process with several threads should fork only to exec: another thread may be inside a
- *                  call at that moment, and the child would wait for it for ever.
+ *                  its own. A call that another thread was in at that moment does not hold the child up.
  *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
  *   Remote files   NFS, CIFS and FUSE may show another machine's writes late or never. Share between processes of one
  *                  machine.
@@ -52,11 +57,11 @@
  *   EINVAL           broken contract: NULL with a length, unknown flag, misaligned offset, nothing to map
  *   EBADF            the token is not an open region; the descriptor is not open
  *   EACCES           more access asked than the file, descriptor or region grants
- *   ENXIO            the bytes do not exist in the file: it is shorter than the range asked for
+ *   ENXIO            the bytes do not exist in the file: shorter than the range at open, or cut short later
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out
+ *   EBUSY            views of the region are still out, or a call that this one was made from inside of
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
@@ -64,7 +69,7 @@
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
  *   EPERM            a seal or file attribute forbids it
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       the file system cannot do it
+ *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE

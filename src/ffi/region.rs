@@ -1,9 +1,8 @@
 //! A region as a whole: its length, its rights, what is known of it.
 
 use super::guard::guard;
-use super::open::REGIONS;
+use super::open::{enter, exclusive};
 use super::options::{self, mapshare_region, mapshare_region_info};
-use super::token::Token;
 use crate::error::Error;
 use std::ffi::c_int;
 use std::os::fd::IntoRawFd;
@@ -30,13 +29,12 @@ use std::os::fd::IntoRawFd;
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_resize(region: *mut mapshare_region, length: u64) -> c_int {
     guard("mapshare_resize", || {
-        let token = Token::from_pointer(region);
-        let open = REGIONS.enter(token)?;
+        let open = enter(region)?;
         if open.region.resizes_in_place(length) {
             return open.region.grow(length);
         }
         drop(open);
-        REGIONS.exclusive(token)?.region.resize(length)
+        exclusive(region)?.region.resize(length)
     })
 }
 
@@ -54,13 +52,12 @@ pub extern "C" fn mapshare_resize(region: *mut mapshare_region, length: u64) -> 
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_refresh(region: *mut mapshare_region) -> c_int {
     guard("mapshare_refresh", || {
-        let token = Token::from_pointer(region);
-        let open = REGIONS.enter(token)?;
+        let open = enter(region)?;
         if open.region.refreshes_in_place()? {
             return open.region.refresh_in_place();
         }
         drop(open);
-        REGIONS.exclusive(token)?.region.refresh()
+        exclusive(region)?.region.refresh()
     })
 }
 
@@ -81,7 +78,7 @@ pub extern "C" fn mapshare_refresh(region: *mut mapshare_region) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_protect(region: *mut mapshare_region, access: u32) -> c_int {
     guard("mapshare_protect", || {
-        let mut open = REGIONS.exclusive(Token::from_pointer(region))?;
+        let mut open = exclusive(region)?;
         open.region.protect(options::access(access)?)
     })
 }
@@ -101,7 +98,7 @@ pub extern "C" fn mapshare_protect(region: *mut mapshare_region, access: u32) ->
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_advise(region: *mut mapshare_region, offset: u64, length: u64, advice: u32) -> c_int {
     guard("mapshare_advise", || {
-        let open = REGIONS.enter(Token::from_pointer(region))?;
+        let open = enter(region)?;
         open.region.advise(offset, length, options::advice(advice)?)
     })
 }
@@ -114,7 +111,7 @@ pub extern "C" fn mapshare_advise(region: *mut mapshare_region, offset: u64, len
 /// Threads: any. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_length(region: *mut mapshare_region) -> i64 {
-    guard("mapshare_length", || Ok(REGIONS.enter(Token::from_pointer(region))?.region.length()))
+    guard("mapshare_length", || Ok(enter(region)?.region.length()))
 }
 
 /// What there is to know about a region. It asks the kernel for every page, so it is for people and tools.
@@ -135,7 +132,7 @@ pub unsafe extern "C" fn mapshare_info(
     info_size: usize,
 ) -> c_int {
     guard("mapshare_info", || {
-        let open = REGIONS.enter(Token::from_pointer(region))?;
+        let open = enter(region)?;
         if ret_info.is_null() {
             return Err(Error::NullArgument("ret_info"));
         }
@@ -159,7 +156,7 @@ pub unsafe extern "C" fn mapshare_info(
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_fd(region: *mut mapshare_region) -> c_int {
     guard("mapshare_fd", || {
-        let open = REGIONS.enter(Token::from_pointer(region))?;
+        let open = enter(region)?;
         Ok(open.region.duplicate_fd()?.into_raw_fd())
     })
 }

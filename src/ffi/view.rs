@@ -1,9 +1,8 @@
 //! Zero-copy access.
 
 use super::guard::guard;
-use super::open::REGIONS;
+use super::open::enter;
 use super::options::mapshare_region;
-use super::token::Token;
 use crate::error::Error;
 use std::ffi::{c_int, c_void};
 
@@ -19,6 +18,10 @@ use std::ffi::{c_int, c_void};
 ///   -EBADF:  not an open region.
 ///   -EINVAL: ret_pointer is NULL, or length is 0.
 ///   -ERANGE: offset + length leaves the region.
+///   -EOPNOTSUPP: the region was opened MAPSHARE_NO_HANDLER, and its file may shrink.
+///
+/// A page that the file loses while the view is out reads as zeros and takes writes that go nowhere; functions called
+/// on it, and mapshare_release, say so by their code. mapshare_refresh puts back what the file has.
 ///
 /// Threads: any; the address may be used on all threads and released on any. Others change the bytes at any moment:
 /// use atomics, volatile accesses or a lock.
@@ -31,7 +34,7 @@ pub unsafe extern "C" fn mapshare_view(
     ret_pointer: *mut *mut c_void,
 ) -> c_int {
     guard("mapshare_view", || {
-        let open = REGIONS.enter(Token::from_pointer(region))?;
+        let open = enter(region)?;
         if ret_pointer.is_null() {
             return Err(Error::NullArgument("ret_pointer"));
         }
@@ -50,16 +53,18 @@ pub unsafe extern "C" fn mapshare_view(
 /// @return 0, or
 ///   -EBADF:  not an open region.
 ///   -EINVAL: pointer is no address that is out, or was released already.
+///   -ENXIO, -ENOSPC, -EIO: pages of it were lost while it was out: the file was cut short, its file system was full,
+///            its device failed. Zeros stood in their place since, and what was written there is gone. The view is
+///            released all the same.
 ///
 /// Threads: any. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_release(region: *mut mapshare_region, pointer: *mut c_void) -> c_int {
     guard("mapshare_release", || {
-        let open = REGIONS.enter(Token::from_pointer(region))?;
+        let open = enter(region)?;
         let mut views = open.views();
         let index = views.iter().position(|view| view.as_ptr() == pointer.cast());
         let index = index.ok_or(Error::NotAView { pointer: pointer.addr() })?;
-        drop(views.swap_remove(index));
-        Ok(())
+        views.swap_remove(index).check()
     })
 }

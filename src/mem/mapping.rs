@@ -6,15 +6,14 @@
 //! and mapped as the region grows.
 
 use super::atomic::{AtomicU64, Ordering};
-use super::buffer::{Destination, Source};
-use super::copy;
+use super::lost::Lost;
+use super::pins;
 use super::span::Span;
 use crate::error::Result;
 use crate::sys::map::{self, Advice, Protection, Sharing};
 use crate::sys::{Errno, file};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::Mutex;
 
 /// What to map.
 pub(crate) struct Request {
@@ -29,6 +28,18 @@ pub(crate) struct Request {
     pub(crate) reserve: u64,
     pub(crate) protection: Protection,
     pub(crate) sharing: Sharing,
+    pub(crate) protector: Protector,
+}
+
+/// What keeps accesses to a mapping from ending in a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protector {
+    /// A seal: the file cannot shrink, and memory files do not fail.
+    Seal,
+    /// The SIGBUS handler.
+    Handler,
+    /// The kernel, which is asked to do every access; for hosts that own SIGBUS.
+    SystemCalls,
 }
 
 /// The granularity of a file's mappings.
@@ -53,6 +64,11 @@ impl Paging {
 }
 
 impl Paging {
+    /// Whether it has huge pages of hugetlbfs, which run out.
+    pub(crate) fn is_huge(self) -> bool {
+        self.mapping_extends_file
+    }
+
     /// Bytes of the file that its first `length` bytes take: whole huge pages on hugetlbfs.
     pub(crate) fn file_length_for(self, length: u64) -> u64 {
         if !self.mapping_extends_file {
@@ -76,8 +92,12 @@ pub(crate) struct Mapping {
     identity: (u64, u64),
     offset: u64,
     sharing: Sharing,
-    /// The views that are out.
-    views: Mutex<Vec<Span>>,
+    /// What keeps accesses from ending in a signal.
+    protector: Protector,
+    /// Pages that views lost.
+    pub(super) lost: Lost,
+    /// Accesses that ended in an error or in a page of zeros.
+    pub(super) faults: AtomicU64,
 }
 
 // SAFETY: the pages belong to the process, not to a thread; all access goes through copies that bear races.
@@ -87,7 +107,7 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     pub(crate) fn new(request: Request, paging: Paging) -> Result<Mapping, Errno> {
-        let Request { file, identity, offset, length, reserve, protection, sharing } = request;
+        let Request { file, identity, offset, length, reserve, protection, sharing, protector } = request;
         let capacity = whole_pages(reserve, paging.page_size)?;
         let base = if paging.mapping_extends_file {
             reserve_aligned(capacity, paging.page_size)?
@@ -104,7 +124,9 @@ impl Mapping {
             identity,
             offset,
             sharing,
-            views: Mutex::default(),
+            protector,
+            lost: Lost::new(capacity, paging.page_size),
+            faults: AtomicU64::new(0),
         };
         mapping.prepare(length, protection)?;
         mapping.set_length(length);
@@ -152,11 +174,42 @@ impl Mapping {
         Span::within(offset, length, self.length())
     }
 
+    /// Device and inode of the file.
+    pub(super) fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    pub(crate) fn protector(&self) -> Protector {
+        self.protector
+    }
+
     /// The address of a span's first byte. Spans come from `span`, so that it lies inside the pages.
     pub(super) fn address(&self, span: Span) -> NonNull<u8> {
         debug_assert!(span.end() <= self.capacity);
         // SAFETY: the span was checked against a length that is at most `capacity`.
         unsafe { self.base.add(span.start()) }
+    }
+
+    /// The first page's address.
+    pub(super) fn start(&self) -> usize {
+        self.base.addr().get()
+    }
+
+    /// The address of the page at an offset that lies in the pages.
+    pub(super) fn page_address(&self, offset: usize) -> NonNull<u8> {
+        debug_assert!(offset < self.capacity);
+        // SAFETY: the offset is below the capacity.
+        unsafe { self.base.add(offset) }
+    }
+
+    /// Whether an address lies in the pages.
+    pub(super) fn holds(&self, address: usize) -> bool {
+        (self.start()..self.start() + self.capacity).contains(&address)
+    }
+
+    /// Accesses that ended in an error or in a page of zeros, so far.
+    pub(crate) fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed) // ORDER: Relaxed, a count for people
     }
 
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
@@ -179,43 +232,6 @@ impl Mapping {
     /// Bytes of the file, from its start, that `length` mapped bytes take: whole huge pages on hugetlbfs.
     pub(crate) fn file_length_for(&self, length: u64) -> u64 {
         self.paging.file_length_for(self.offset + length)
-    }
-
-    /// Copies the span's bytes out; `to` is as long as the span.
-    pub(crate) fn read(&self, span: Span, to: Destination) {
-        let length = to.length.min(span.length());
-        // SAFETY: both sides are valid for `length`; a region's pages are never a caller's private buffer's start.
-        unsafe { copy::forward(to.address, self.address(span).as_ptr(), length) };
-    }
-
-    /// Copies bytes in; `from` is as long as the span, and the mapping writable.
-    pub(crate) fn write(&self, span: Span, from: Source) {
-        let length = from.length.min(span.length());
-        // SAFETY: as in `read`, the other way round.
-        unsafe { copy::forward(self.address(span).as_ptr(), from.address, length) };
-    }
-
-    /// Sets every byte of the span; the mapping is writable.
-    pub(crate) fn fill(&self, span: Span, byte: u8) {
-        // SAFETY: the span lies in our pages.
-        unsafe { copy::fill(self.address(span).as_ptr(), byte, span.length()) };
-    }
-
-    /// Copies the span's bytes over another of the same length, in this mapping or another that is writable, as
-    /// memmove does: also when both are the same bytes of one file.
-    pub(crate) fn copy_to(&self, span: Span, to: &Mapping, to_span: Span) {
-        let length = span.length().min(to_span.length());
-        let (from_address, to_address) = (self.address(span).as_ptr(), to.address(to_span).as_ptr());
-        // Two mappings of one file overlap in the file, whatever their addresses.
-        let upwards =
-            self.identity != to.identity || self.offset + span.start() as u64 >= to.offset + to_span.start() as u64;
-        if upwards {
-            // SAFETY: both spans lie in their mappings' pages.
-            unsafe { copy::forward(to_address, from_address, length) };
-        } else {
-            // SAFETY: as above.
-            unsafe { copy::backward(to_address, from_address, length) };
-        }
     }
 
     /// Brings the span's changed pages to the file's storage and waits for it.
@@ -316,26 +332,20 @@ impl Mapping {
         Ok(())
     }
 
-    /// Notes that a view is out.
-    pub(super) fn pin(&self, span: Span) {
-        self.views().push(span);
-    }
-
-    /// Notes that a view has come back.
-    pub(super) fn unpin(&self, span: Span) {
-        let mut views = self.views();
-        if let Some(index) = views.iter().position(|view| *view == span) {
-            views.swap_remove(index);
-        }
-    }
-
     /// How many views are out that reach past `length`; all with a length of 0.
     pub(crate) fn views_past(&self, length: u64) -> usize {
-        self.views().iter().filter(|view| length == 0 || view.end() as u64 > length).count()
+        pins::ranges_of(self).filter(|range| length == 0 || (range.end - self.start()) as u64 > length).count()
     }
 
-    fn views(&self) -> std::sync::MutexGuard<'_, Vec<Span>> {
-        self.views.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Puts the file's pages back where pages were lost and zeros stand in their place.
+    pub(crate) fn restore(&self, protection: Protection) -> Result<(), Errno> {
+        self.lost.restore(|start, end| {
+            let length = end.min(self.capacity) - start;
+            let address = self.page_address(start);
+            let (file, offset) = (self.file.as_fd(), self.offset + start as u64);
+            // SAFETY: the pages are ours; whoever uses a view of them meanwhile sees zeros or the file's bytes.
+            unsafe { map::map_over(address, file, offset, length, protection, self.sharing) }
+        })
     }
 
     /// Calls `act` with the address and length of the whole pages that the span touches.
@@ -353,6 +363,16 @@ impl Drop for Mapping {
         // SAFETY: the pages are ours, and nobody else has them any more: views share the mapping.
         let unmapped = unsafe { map::unmap(self.base, self.capacity) };
         debug_assert_eq!(unmapped, Ok(()));
+    }
+}
+
+/// Whether the kernel maps this file at all: it tries.
+pub(crate) fn can_be_mapped(file: BorrowedFd) -> bool {
+    let length = map::page_size();
+    match map::map(file, 0, length, Protection::Read, Sharing::Private) {
+        // SAFETY: mapped just now, and nobody else knows the address.
+        Ok(address) => unsafe { map::unmap(address, length) }.is_ok(),
+        Err(errno) => matches!(errno, Errno::ENOMEM | Errno::EAGAIN),
     }
 }
 

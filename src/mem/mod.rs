@@ -1,11 +1,22 @@
 //! From raw pages to checked bytes: the only pointer arithmetic of the crate.
 //!
 //! A [`Mapping`](mapping::Mapping) owns pages; a [`Span`](span::Span) is a range that has been checked against one;
-//! a [`View`](view::View) pins a span so that its address may be handed out.
+//! `access` reads and writes spans by way of `guard`, whose accesses may fault; a [`View`](view::View) pins a span so
+//! that its address may be handed out. `sigbus` makes faults of the former an error, and puts zeros where the latter lose
+//! a page: `pins` are the ranges it may do that in, `lost` what it notes. `hazard` tells whether anybody is still in a
+//! call.
 
+mod access;
 pub(crate) mod atomic;
+pub(crate) mod backoff;
 pub(crate) mod buffer;
-mod copy;
+mod current;
+pub(crate) mod fence;
+mod guard;
+pub(crate) mod hazard;
+mod lost;
 pub(crate) mod mapping;
+mod pins;
+pub(crate) mod sigbus;
 pub(crate) mod span;
 pub(crate) mod view;

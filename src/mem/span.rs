@@ -75,7 +75,7 @@ mod tests {
             let pages = span.pages(4096);
             prop_assert!(pages.start() <= span.start() && span.start() - pages.start() < 4096);
             prop_assert!(pages.end() >= span.end() && pages.end() - span.end() < 4096);
-            prop_assert!(pages.start() % 4096 == 0 && pages.length() % 4096 == 0);
+            prop_assert!(pages.start().is_multiple_of(4096) && pages.length().is_multiple_of(4096));
         }
     }
 }

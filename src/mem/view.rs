@@ -1,7 +1,9 @@
 //! A pinned range of a mapping, whose address may be handed out.
 
 use super::mapping::Mapping;
+use super::pins::Pin;
 use super::span::Span;
+use crate::error::{Error, Result};
 use std::sync::Arc;
 
 /// Bytes of a region that stay mapped, at the same address, as long as this lives. It may be used and dropped on any
@@ -9,12 +11,13 @@ use std::sync::Arc;
 pub struct View {
     mapping: Arc<Mapping>,
     span: Span,
+    pin: &'static Pin,
 }
 
 impl View {
     pub(crate) fn new(mapping: Arc<Mapping>, span: Span) -> View {
-        mapping.pin(span);
-        View { mapping, span }
+        let pin = Pin::add(&mapping, mapping.address(span).addr().get(), span);
+        View { mapping, span, pin }
     }
 
     /// The first byte's address. Other threads and processes may change the bytes at any moment, so read and write
@@ -33,10 +36,22 @@ impl View {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Whether all its pages were there all the time.
+    ///
+    /// # Errors
+    /// ENXIO, ENOSPC, EIO: the file was cut short under it, its file system was full, or its device failed. Zeros stood
+    /// in the place of the pages since, and what was written there is gone.
+    pub fn check(&self) -> Result<()> {
+        match self.pin.lost() {
+            0 => Ok(()),
+            errno => Err(Error::LostPages { errno, length: self.len() as u64 }),
+        }
+    }
 }
 
 impl Drop for View {
     fn drop(&mut self) {
-        self.mapping.unpin(self.span);
+        self.pin.remove();
     }
 }

@@ -115,7 +115,8 @@ impl Region {
         }
     }
 
-    /// Takes over the file's length of now; whether it changed the region's. A region that reached the end of its
+    /// Takes over the file's length of now, and puts its pages back where views have lost them; whether the region's
+    /// length changed. A region that reached the end of its
     /// file goes on doing so and may move to other addresses for it; one that was opened on a part of its file takes
     /// at most its reserve.
     ///
@@ -144,6 +145,7 @@ impl Region {
     /// EIO: the file cannot be asked for its length.
     pub fn refresh_in_place(&self) -> Result<bool> {
         let _one_at_a_time = self.growing();
+        self.restore()?;
         let length = self.available()?.min(self.in_place_limit());
         let old = self.length();
         if length == old {
@@ -181,6 +183,7 @@ impl Region {
     }
 
     fn relocate(&mut self, reserve: u64, asked: &'static str) -> Result<()> {
+        self.restore()?; // pages of another kind inside it would not move with it
         let views = self.mapping().views_past(0);
         let protection = self.access().protection();
         let mapping = Arc::get_mut(&mut self.mapping).ok_or(Error::ViewsOut { views, asked })?;
@@ -189,6 +192,12 @@ impl Region {
             errno => Error::system("mmap", "the region's file", errno),
         })?;
         self.bring_in(self.whole()?)
+    }
+
+    /// Puts the file's pages back where views have lost pages.
+    fn restore(&self) -> Result<()> {
+        let restored = self.mapping().restore(self.access().protection());
+        restored.map_err(|errno| Error::system("mmap", "the region's file", errno))
     }
 
     fn growing(&self) -> MutexGuard<'_, ()> {

@@ -10,12 +10,13 @@ pub(crate) mod options;
 use crate::error::{Error, Result};
 use crate::mem::atomic::AtomicBool;
 pub(crate) use crate::mem::buffer::{Destination, Source};
-use crate::mem::mapping::Mapping;
+use crate::mem::mapping::{Mapping, Protector};
+use crate::mem::sigbus;
 use crate::mem::span::Span;
 use crate::mem::view::View;
 use crate::sys::Errno;
 use crate::sys::file::{self, Status};
-use crate::sys::map::{self, Sharing};
+use crate::sys::map::{Advice as KernelAdvice, Sharing};
 use options::{Access, Options};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -91,6 +92,8 @@ pub struct Info {
     pub page_size: u64,
     /// Bytes of it that are in memory now.
     pub resident: u64,
+    /// Accesses that were turned into an error, or in a view into zeros, so far.
+    pub faults: u64,
     /// The file's device number.
     pub device: u64,
     /// The file's inode number.
@@ -103,6 +106,14 @@ pub struct Info {
     pub seals: u32,
     /// How many views of it are out.
     pub views: u32,
+}
+
+/// Takes SIGBUS back after the program has installed a handler of its own, which stays chained; every open does so too.
+///
+/// # Errors
+/// None that a system in order gives.
+pub fn arm() -> Result<()> {
+    sigbus::arm().map_err(|errno| Error::system("sigaction", "SIGBUS", errno))
 }
 
 impl Region {
@@ -134,21 +145,21 @@ impl Region {
     /// Copies the bytes from `offset` on into `buffer`.
     ///
     /// # Errors
-    /// ERANGE: the range leaves the region; nothing was copied.
+    /// ERANGE: the range leaves the region; nothing was copied. ENXIO, ENOSPC, EIO: bytes of it are not in the file any
+    /// more, find no room, or cannot be had from the device.
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.read_into(offset, buffer.into())
     }
 
     pub(crate) fn read_into(&self, offset: u64, buffer: Destination) -> Result<()> {
         let span = self.span(offset, buffer.length() as u64)?;
-        self.mapping.read(span, buffer);
-        Ok(())
+        self.mapping.read(span, buffer)
     }
 
     /// Copies `bytes` to `offset` and following.
     ///
     /// # Errors
-    /// ERANGE: the range leaves the region; nothing was copied. EACCES: the region is read-only.
+    /// As `read`, and EACCES: the region is read-only.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.write_from(offset, bytes.into())
     }
@@ -156,8 +167,7 @@ impl Region {
     pub(crate) fn write_from(&self, offset: u64, bytes: Source) -> Result<()> {
         self.check_writable()?;
         let span = self.span(offset, bytes.length() as u64)?;
-        self.mapping.write(span, bytes);
-        Ok(())
+        self.mapping.write(span, bytes)
     }
 
     /// Sets `length` bytes from `offset` to `byte`.
@@ -167,21 +177,19 @@ impl Region {
     pub fn fill(&self, offset: u64, length: u64, byte: u8) -> Result<()> {
         self.check_writable()?;
         let span = self.span(offset, length)?;
-        self.mapping.fill(span, byte);
-        Ok(())
+        self.mapping.fill(span, byte)
     }
 
     /// Copies `length` bytes from `offset` here to `to_offset` of `to`, which may be the same region or another one
     /// of the same file; ranges that overlap are copied as memmove(3) does.
     ///
     /// # Errors
-    /// ERANGE: one of the ranges leaves its region; nothing was copied. EACCES: `to` is read-only.
+    /// As `read` of the one and `write` of the other; ERANGE: nothing was copied.
     pub fn copy_to(&self, offset: u64, to: &Region, to_offset: u64, length: u64) -> Result<()> {
         to.check_writable()?;
         let span = self.span(offset, length)?;
         let to_span = to.span(to_offset, length)?;
-        self.mapping.copy_to(span, &to.mapping, to_span);
-        Ok(())
+        self.mapping.copy_to(span, &to.mapping, to_span)
     }
 
     /// Brings changed bytes to the file's storage; a length of 0 stands for all to the region's end.
@@ -206,7 +214,8 @@ impl Region {
                 file::start_writing(mapping.file(), start, span.length() as u64)
             }
         };
-        result.map_err(|errno| Error::system("msync", "the region", errno))
+        result.map_err(|errno| Error::system("msync", "the region", errno))?;
+        mapping.check_lost(span)
     }
 
     /// Tells the kernel what to expect of a range; a length of 0 stands for all to the region's end.
@@ -216,12 +225,12 @@ impl Region {
     pub fn advise(&self, offset: u64, length: u64, advice: Advice) -> Result<()> {
         let span = self.span_to_end(offset, length)?;
         let advice = match advice {
-            Advice::Normal => map::Advice::Normal,
-            Advice::Sequential => map::Advice::Sequential,
-            Advice::Random => map::Advice::Random,
-            Advice::WillNeed => map::Advice::WillNeed,
-            Advice::DontNeed => map::Advice::DontNeed,
-            Advice::HugePages => map::Advice::HugePages,
+            Advice::Normal => KernelAdvice::Normal,
+            Advice::Sequential => KernelAdvice::Sequential,
+            Advice::Random => KernelAdvice::Random,
+            Advice::WillNeed => KernelAdvice::WillNeed,
+            Advice::DontNeed => KernelAdvice::DontNeed,
+            Advice::HugePages => KernelAdvice::HugePages,
         };
         self.mapping.advise(span, advice).map_err(|errno| Error::system("madvise", "the region", errno))
     }
@@ -267,10 +276,14 @@ impl Region {
     /// Pins a range: its bytes stay mapped at the same address as long as the view lives.
     ///
     /// # Errors
-    /// EINVAL: `length` is 0. ERANGE: the range leaves the region.
+    /// EINVAL: `length` is 0. ERANGE: the range leaves the region. EOPNOTSUPP: the region has no handler and its file may
+    /// shrink.
     pub fn view(&self, offset: u64, length: u64) -> Result<View> {
         if length == 0 {
             return Err(Error::Contradiction("length is 0, and a view has at least one byte; say how many you need"));
+        }
+        if self.mapping.protector() == Protector::SystemCalls {
+            return Err(Error::Unguarded);
         }
         Ok(View::new(self.mapping.clone(), self.span(offset, length)?))
     }
@@ -295,6 +308,7 @@ impl Region {
             file_length: status.size,
             page_size: mapping.page_size() as u64,
             resident,
+            faults: mapping.faults(),
             device: status.device,
             inode: status.inode,
             access: self.access,

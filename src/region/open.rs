@@ -5,10 +5,10 @@ use super::grow;
 use super::options::{Access, Options};
 use super::{Backing, Region};
 use crate::error::{Error, Result};
-use crate::mem::mapping::{Mapping, Paging, Request};
+use crate::mem::mapping::{self, Mapping, Paging, Protector, Request};
 use crate::sys::Errno;
 use crate::sys::file::{self, Granted, Kind, Status};
-use crate::sys::map::{self, Advice};
+use crate::sys::map::Advice;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -155,6 +155,10 @@ impl Options {
             grow::check_file_length(name, status.size, self.offset..end)?;
         }
         let protection = self.access.protection();
+        let protector = self.protector(file.as_fd(), paging);
+        if protector == Protector::Handler {
+            super::arm()?;
+        }
         let request = Request {
             file,
             identity: (status.device, status.inode),
@@ -163,6 +167,7 @@ impl Options {
             reserve,
             protection,
             sharing: self.access.sharing(),
+            protector,
         };
         let mapping = Mapping::new(request, paging).map_err(|errno| match errno {
             errno if grow::is_no_memory(errno) => Error::NoMemory { length: reserve, place: grow::ADDRESS_SPACE },
@@ -183,6 +188,18 @@ impl Options {
             return Err(error);
         }
         Ok(region)
+    }
+
+    /// What keeps accesses from ending in a signal. Files that cannot shrink and live in memory need no handler, so that a
+    /// process that has only those installs none.
+    fn protector(&self, file: BorrowedFd, paging: Paging) -> Protector {
+        if file::seals(file) & file::SEAL_SHRINK != 0 && !paging.is_huge() {
+            Protector::Seal
+        } else if self.no_handler {
+            Protector::SystemCalls
+        } else {
+            Protector::Handler
+        }
     }
 
     fn check_offset(&self, paging: Paging) -> Result<()> {
@@ -264,10 +281,7 @@ fn check_granted(fd: i32, granted: Granted, access: Access) -> Result<()> {
 
 /// Files of /proc are empty by their own account; only the kernel knows that they cannot be mapped.
 fn check_mappable(file: BorrowedFd, name: &str) -> Result<()> {
-    match map::try_out(file) {
-        Ok(()) | Err(Errno::ENOMEM | Errno::EAGAIN) => Ok(()),
-        Err(_) => Err(not_mappable(name)),
-    }
+    if mapping::can_be_mapped(file) { Ok(()) } else { Err(not_mappable(name)) }
 }
 
 fn not_mappable(name: &str) -> Error {

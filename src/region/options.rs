@@ -69,6 +69,7 @@ pub struct Options {
     pub(super) populate: bool,
     pub(super) locked: bool,
     pub(super) huge_pages: bool,
+    pub(super) no_handler: bool,
 }
 
 /// Permission bits of a file that is created without any being given.
@@ -151,6 +152,13 @@ impl Options {
     /// Asks for huge pages, which the kernel gives where the file system has them.
     pub fn huge_pages(mut self, yes: bool) -> Options {
         self.huge_pages = yes;
+        self
+    }
+
+    /// Leaves the process's SIGBUS handling as it is. The kernel is then asked to do every access, at about a
+    /// microsecond each, and views need a memory file that is sealed against shrinking.
+    pub fn no_handler(mut self, yes: bool) -> Options {
+        self.no_handler = yes;
         self
     }
 

@@ -14,7 +14,7 @@ macro_rules! names {
 names! {
     E2BIG EACCES EAGAIN EBADF EBADMSG EBUSY EDEADLK EDQUOT EEXIST EFAULT EFBIG EINTR EINVAL EIO EISDIR
     ELOOP EMFILE EMSGSIZE ENAMETOOLONG ENFILE ENODEV ENOENT ENOLCK ENOMEM ENOSPC ENOTDIR ENOTRECOVERABLE
-    ENOTSOCK ENXIO EOPNOTSUPP EOVERFLOW EPERM EPIPE EPROTO EPROTONOSUPPORT ERANGE EROFS ETIMEDOUT ETXTBSY
+    ENOTSOCK ENXIO EOPNOTSUPP EOVERFLOW EPERM EPIPE EPROTO EPROTONOSUPPORT ERANGE EROFS ESRCH ETIMEDOUT ETXTBSY
 }
 
 impl Errno {
@@ -24,6 +24,14 @@ impl Errno {
         let location = unsafe { libc::__errno_location() };
         // SAFETY: the address above is aligned and readable.
         Errno(unsafe { *location })
+    }
+
+    /// Makes it this thread's `errno`.
+    pub(super) fn set(self) {
+        // SAFETY: returns the address of this thread's errno, valid for the thread's life.
+        let location = unsafe { libc::__errno_location() };
+        // SAFETY: the address above is aligned and writable.
+        unsafe { *location = self.0 };
     }
 
     /// The result of a call that says -1 when it failed.

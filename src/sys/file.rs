@@ -222,6 +222,9 @@ pub(crate) fn granted(fd: BorrowedFd) -> Result<Granted, Errno> {
     })
 }
 
+/// The seal against shrinking among `seals`.
+pub(crate) const SEAL_SHRINK: u32 = libc::F_SEAL_SHRINK as u32;
+
 /// The seals of a memfd as F_GET_SEALS gives them; 0 for files that cannot carry any.
 pub(crate) fn seals(fd: BorrowedFd) -> u32 {
     // SAFETY: F_GET_SEALS only asks.
@@ -262,6 +265,28 @@ pub(crate) fn allocate(fd: BorrowedFd, offset: u64, length: u64) -> Result<(), E
             result => return result.map(drop),
         }
     }
+}
+
+/// Reserves storage for bytes inside the file; its length stays. Async-signal-safe.
+pub(crate) fn allocate_inside(fd: BorrowedFd, offset: u64, length: u64) -> Result<(), Errno> {
+    let offset = file_position(offset)?;
+    let length = file_position(length)?;
+    // SAFETY: no memory is passed.
+    let result = unsafe { libc::fallocate(fd.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, offset, length) };
+    Errno::check(result).map(drop)
+}
+
+/// Whether the file system has no block left for this user. Async-signal-safe.
+pub(crate) fn is_on_full_file_system(fd: BorrowedFd) -> bool {
+    let mut stat = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the kernel fills the struct or fails.
+    if unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) } == -1 {
+        return false;
+    }
+    // SAFETY: fstatfs has succeeded and filled the struct.
+    let stat = unsafe { stat.assume_init() };
+    // File systems without a limit, as that of memfds, count no blocks at all.
+    stat.f_blocks > 0 && stat.f_bavail == 0
 }
 
 /// Writes `bytes` behind the end of the file, wherever that is by then; how many were written.

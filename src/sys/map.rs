@@ -122,6 +122,41 @@ pub(crate) unsafe fn map_over(
     checked(address).map(drop)
 }
 
+/// Puts private pages of zeros over pages that the caller owns already. Async-signal-safe.
+///
+/// # Safety
+/// `length` bytes from `address` belong to the caller's own mapping and nobody holds references into them.
+pub(crate) unsafe fn map_zeros_over(address: NonNull<u8>, length: usize) -> Result<(), Errno> {
+    // SAFETY: the caller owns the pages that are replaced.
+    let address = unsafe {
+        libc::mmap(
+            address.as_ptr().cast(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    checked(address).map(drop)
+}
+
+/// Pages of zeros that nobody else has. Async-signal-safe, unlike malloc.
+pub(crate) fn zero_pages(length: usize) -> Result<NonNull<u8>, Errno> {
+    // SAFETY: without MAP_FIXED the kernel takes free addresses only.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    checked(address)
+}
+
 /// Keeps `length` bytes of address space free of anything else; touching them is a fault.
 pub(crate) fn reserve(length: usize) -> Result<NonNull<u8>, Errno> {
     // SAFETY: without MAP_FIXED the kernel takes free addresses only.
@@ -209,12 +244,4 @@ pub(crate) unsafe fn residency(address: NonNull<u8>, page_size: usize, pages: &m
     // SAFETY: the buffer has one byte for each page asked about.
     let result = unsafe { libc::mincore(address.as_ptr().cast(), length, pages.as_mut_ptr()) };
     Errno::check(result).map(drop)
-}
-
-/// Whether the kernel maps this file at all: ENODEV when it does not.
-pub(crate) fn try_out(fd: BorrowedFd) -> Result<(), Errno> {
-    let length = page_size();
-    let address = map(fd, 0, length, Protection::Read, Sharing::Private)?;
-    // SAFETY: mapped just now, and nobody else knows the address.
-    unsafe { unmap(address, length) }
 }

@@ -7,5 +7,7 @@
 pub(crate) mod errno;
 pub(crate) mod file;
 pub(crate) mod map;
+pub(crate) mod process;
+pub(crate) mod signal;
 
 pub(crate) use errno::Errno;

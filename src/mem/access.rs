@@ -1,0 +1,209 @@
+//! Reading and writing mapped memory: the guarded copies and fills, and what becomes of one that faulted.
+//!
+//! Decision: why an access faulted is found by asking the file afterwards, so that the good path pays nothing. By then
+//! the bytes may be there again; the access then goes on from the byte it had reached.
+
+use super::buffer::{Destination, Source};
+use super::guard::{self, portable};
+use super::hazard;
+use super::mapping::{Mapping, Protector};
+use super::sigbus::{self, Fault};
+use super::span::Span;
+use super::{atomic::Ordering, pins};
+use crate::error::{Error, Result};
+use crate::sys::{Errno, file, map};
+
+/// How often an access that faults is repeated at the same byte though the file says that it is there.
+const TRIES: u64 = 3;
+
+impl Mapping {
+    /// Copies the span's bytes out; `to` is as long as the span.
+    #[inline]
+    pub(crate) fn read(&self, span: Span, to: Destination) -> Result<()> {
+        let from = self.address(span).as_ptr();
+        let direct = self.accesses_directly();
+        run([(self, span)], false, |done| {
+            // SAFETY: the span lies in our pages, and the caller's buffer is as long.
+            unsafe { copy(direct, to.address.wrapping_add(done), from.wrapping_add(done), span.length() - done) }
+        })
+    }
+
+    /// Copies bytes in; `from` is as long as the span, and the mapping writable.
+    #[inline]
+    pub(crate) fn write(&self, span: Span, from: Source) -> Result<()> {
+        let to = self.address(span).as_ptr();
+        let direct = self.accesses_directly();
+        run([(self, span)], false, |done| {
+            // SAFETY: as in `read`, the other way round.
+            unsafe { copy(direct, to.wrapping_add(done), from.address.wrapping_add(done), span.length() - done) }
+        })
+    }
+
+    /// Sets every byte of the span; the mapping is writable.
+    pub(crate) fn fill(&self, span: Span, byte: u8) -> Result<()> {
+        let to = self.address(span).as_ptr();
+        let fill = if self.accesses_directly() { guard::fill } else { portable::fill };
+        run([(self, span)], false, |done| {
+            // SAFETY: the span lies in our pages.
+            unsafe { fill(to.wrapping_add(done), byte, span.length() - done) }
+        })
+    }
+
+    /// Copies the span's bytes over another of the same length, in this mapping or another that is writable, as
+    /// memmove does: also when both are the same bytes of one file.
+    pub(crate) fn copy_to(&self, span: Span, to_mapping: &Mapping, to_span: Span) -> Result<()> {
+        let length = span.length();
+        let (from, to) = (self.address(span).as_ptr(), to_mapping.address(to_span).as_ptr());
+        // Two mappings of one file overlap in the file, whatever their addresses.
+        let apart = self.identity() != to_mapping.identity()
+            || self.file_position(span).abs_diff(to_mapping.file_position(to_span)) >= length as u64;
+        let backward = !apart && self.file_position(span) < to_mapping.file_position(to_span);
+        let direct = self.accesses_directly() && to_mapping.accesses_directly();
+        let copy = match (apart, backward) {
+            (true, _) if direct => guard::copy,
+            (true, _) => portable::copy,
+            (false, false) if direct => guard::copy_forward,
+            (false, false) => portable::copy_forward,
+            (false, true) if direct => guard::copy_backward,
+            (false, true) => portable::copy_backward,
+        };
+        run([(self, span), (to_mapping, to_span)], backward, |done| {
+            // A copy from the end has done the last bytes.
+            let skip = if backward { 0 } else { done };
+            // SAFETY: both spans lie in their mappings' pages.
+            unsafe { copy(to.wrapping_add(skip), from.wrapping_add(skip), length - done) }
+        })
+    }
+
+    /// ENXIO, ENOSPC or EIO when a view has lost a page of the span, and zeros stand there now.
+    pub(crate) fn check_lost(&self, span: Span) -> Result<()> {
+        if self.lost.overlaps(span) { Err(self.lost_error(span)) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn lost_error(&self, span: Span) -> Error {
+        Error::LostPages { errno: self.lost.errno(), length: span.length() as u64 }
+    }
+
+    /// Whether this thread may touch the pages itself.
+    #[inline]
+    fn accesses_directly(&self) -> bool {
+        match self.protector() {
+            Protector::Seal => true,
+            Protector::Handler => !hazard::blocks_sigbus(),
+            Protector::SystemCalls => false,
+        }
+    }
+
+    fn file_position(&self, span: Span) -> u64 {
+        self.file_offset() + span.start() as u64
+    }
+
+    /// Why the page of the byte at `offset` cannot be accessed; None when it can be again.
+    fn cause(&self, offset: usize) -> Option<Errno> {
+        let page = (offset - offset % self.page_size()) as u64;
+        let position = self.file_offset() + page;
+        match file::status(self.file()) {
+            Err(_) => return Some(Errno::EIO),
+            Ok(status) if status.size <= position => return Some(Errno::ENXIO),
+            Ok(_) => {}
+        }
+        match file::allocate_inside(self.file(), position, self.page_size() as u64) {
+            Ok(()) => None,
+            Err(Errno::ENOSPC | Errno::EDQUOT) => Some(Errno::ENOSPC),
+            // A descriptor that cannot write cannot ask.
+            Err(_) if file::is_on_full_file_system(self.file()) => Some(Errno::ENOSPC),
+            Err(_) => None,
+        }
+    }
+
+    fn count_fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed); // ORDER: Relaxed, a count for people
+    }
+
+    /// Puts a page of zeros where a view has lost one, or has the access repeated; false when neither can be done.
+    /// Async-signal-safe.
+    pub(super) fn stand_in(&self, fault: Fault) -> bool {
+        let offset = fault.address - self.start();
+        let errno = match self.cause(offset) {
+            _ if fault.is_memory_error => Errno::EIO,
+            Some(errno) => errno,
+            None if self.lost.try_again(offset) <= TRIES => return true,
+            None => Errno::EIO,
+        };
+        let page = offset - offset % self.page_size();
+        let address = self.page_address(page);
+        // Noted before the page is there: whoever sees the zeros sees the note.
+        self.lost.note(page, errno.0);
+        let start = address.addr().get();
+        pins::note_lost(start..start + self.page_size(), errno.0);
+        self.count_fault();
+        // SAFETY: a page of this mapping that the file does not have; nobody holds references into mapped memory.
+        unsafe { map::map_zeros_over(address, self.page_size()) }.is_ok()
+    }
+}
+
+/// Copies bytes that do not overlap; how many were done.
+///
+/// # Safety
+/// As `guard::copy`.
+#[inline]
+unsafe fn copy(direct: bool, to: *mut u8, from: *const u8, length: usize) -> usize {
+    if direct {
+        // SAFETY: the caller's promise.
+        unsafe { guard::copy(to, from, length) }
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { portable::copy(to, from, length) }
+    }
+}
+
+/// Makes an access, told how many bytes were done before and telling how many more it did, and sees that it touched no
+/// stand-in page.
+#[inline]
+fn run<const N: usize>(
+    sides: [(&Mapping, Span); N],
+    backward: bool,
+    mut access: impl FnMut(usize) -> usize,
+) -> Result<()> {
+    let done = access(0);
+    if done < sides[0].1.length() {
+        finish(&sides, backward, done, &mut access)?;
+    }
+    sides.iter().try_for_each(|(mapping, span)| mapping.check_lost(*span))
+}
+
+/// Goes on with an access that faulted after `done` bytes, or tells why it cannot.
+#[cold]
+fn finish(
+    sides: &[(&Mapping, Span)],
+    backward: bool,
+    mut done: usize,
+    access: &mut dyn FnMut(usize) -> usize,
+) -> Result<()> {
+    let length = sides[0].1.length();
+    let mut tries = 0;
+    while done < length {
+        let at = if backward { length - done - 1 } else { done };
+        let fault = sigbus::take_last_fault();
+        let cause = sides.iter().find_map(|(mapping, span)| {
+            let failed = fault.is_memory_error && mapping.holds(fault.address);
+            let errno = if failed { Some(Errno::EIO) } else { mapping.cause(span.start() + at) };
+            errno.map(|errno| (mapping, span, errno))
+        });
+        let exhausted = (tries == TRIES).then_some((&sides[0].0, &sides[0].1, Errno::EIO));
+        if let Some((mapping, span, errno)) = cause.or(exhausted) {
+            mapping.count_fault();
+            return Err(Error::Fault {
+                errno: errno.0,
+                offset: (span.start() + at) as u64,
+                done: done as u64,
+                length: length as u64,
+            });
+        }
+        let more = access(done);
+        tries = if more > 0 { 0 } else { tries + 1 };
+        done += more;
+    }
+    Ok(())
+}

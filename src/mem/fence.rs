@@ -1,0 +1,84 @@
+//! The asymmetric fence: `light` for the side that runs all the time, `heavy` for the rare one.
+//!
+//! Decision: a store-load fence in every call would cost 5 ns; membarrier(2) moves that price to the rare side
+//! (0.3 µs). Both functions mean what `asymmetric_thread_fence_light` and `_heavy` mean in WG21 P1202R5: a light and
+//! a heavy fence are ordered as two SeqCst fences would be, two light fences are not ordered at all. So for a `light`
+//! and a `heavy` that run at once there are two cases, and no third:
+//! - the light one came first: what its thread stored before it is seen by loads after the heavy one;
+//! - the heavy one came first: what its thread stored before it is seen by loads after the light one.
+//!
+//! Where membarrier is refused, `light` is a real SeqCst fence. That is also the state before `choose`, so that a
+//! thread that has not yet heard of the choice is only slower. A heavy fence that fails later (a seccomp filter that
+//! came after us) is an error, and the caller leaves things as they are.
+
+use crate::sys::Errno;
+
+#[cfg(not(loom))]
+pub(crate) use kernel::{choose, heavy, light};
+#[cfg(loom)]
+pub(crate) use model::{choose, heavy, light};
+
+#[cfg(not(loom))]
+mod kernel {
+    use super::Errno;
+    use crate::mem::atomic::{AtomicBool, Ordering, compiler_fence, fence};
+    use crate::sys::process;
+
+    /// Whether `heavy` is membarrier, and `light` therefore nothing but a compiler fence. Goes from false to true once.
+    static MEMBARRIER: AtomicBool = AtomicBool::new(false);
+
+    /// Takes membarrier if the kernel has it. To be called before there is anything to protect.
+    pub(crate) fn choose() {
+        if process::membarrier_register().is_ok() {
+            // ORDER: Release, although the word that publishes an object (token.rs, `insert`) orders this store too:
+            // whoever can see an object can see the choice that was made before it.
+            MEMBARRIER.store(true, Ordering::Release);
+        }
+    }
+
+    /// The fence of the frequent side.
+    #[inline(always)]
+    pub(crate) fn light() {
+        // ORDER: Relaxed: a stale false costs time only, and true is never taken back.
+        if MEMBARRIER.load(Ordering::Relaxed) {
+            // ORDER: SeqCst for the compiler; the processor's part is done by the membarrier in `heavy`.
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            // ORDER: SeqCst, partner: the fence in `heavy`, if membarrier was refused there.
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// The fence of the rare side.
+    pub(crate) fn heavy() -> Result<(), Errno> {
+        // ORDER: SeqCst, partner: the fence in `light`. Beside a membarrier it keeps the compiler in order.
+        fence(Ordering::SeqCst);
+        // ORDER: Relaxed: the caller has read the word of an object (Acquire), which came after the choice.
+        if MEMBARRIER.load(Ordering::Relaxed) {
+            process::membarrier_private()?;
+        }
+        Ok(())
+    }
+}
+
+/// A SeqCst fence on both sides: the two cases above are exactly what C++20 [atomics.order] p4 gives two SeqCst
+/// fences, so every outcome of the asymmetric pair is explored. The model says too much in one point only: it also
+/// orders two light fences. The protocol never pairs light with light (a call reads no cell of another thread).
+#[cfg(loom)]
+mod model {
+    use super::Errno;
+    use crate::mem::atomic::{Ordering, fence};
+
+    pub(crate) fn choose() {}
+
+    pub(crate) fn light() {
+        // ORDER: SeqCst, partner: `heavy` below.
+        fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn heavy() -> Result<(), Errno> {
+        // ORDER: SeqCst, partner: `light` above.
+        fence(Ordering::SeqCst);
+        Ok(())
+    }
+}

@@ -1,0 +1,483 @@
+//! Hazard cells (Maged Michael, "Hazard Pointers", 2004): a call publishes the token of the object it is about to use,
+//! and who wants to change or destroy the object waits until no cell names it.
+//!
+//! Decision: a call pays two plain stores into a line of its own thread; all the rest falls on the rare side. The
+//! store-load fence that Michael's protocol needs between "publish" and "look whether the object is still there" is the
+//! light half of an asymmetric fence (fence.rs).
+//!
+//! Decision: a cell is idle when it holds 0, and a call takes the first idle cell of its thread's record. There is no
+//! depth counter. A signal handler may call in between any two instructions: it has left all its cells idle again when
+//! it returns, so a cell that was seen idle is still idle. Two objects may be in use at once and be left in any order.
+//!
+//! Decision: records come from a static page, then from pages of their own, never from malloc, and are claimed by
+//! compare-and-swap with signals blocked: a thread's first call may be made in a signal handler. When all eight cells
+//! of a record are taken, the thread claims a further record; it fails only if the kernel has no page left.
+//!
+//! Decision: no destructor gives a record back. A record carries its thread's kernel number, and a thread that finds no
+//! free record takes those whose threads are gone (tgkill says ESRCH). So it does not matter in which order a thread's
+//! destructors run, whether the thread ended inside a call, or whether its first call was in a handler (registering a
+//! destructor allocates). Records number at most the threads that were alive at once, rounded up to whole pages.
+//!
+//! Decision: records are not wiped on fork. The thread that forked may be inside a call (the fork was in a signal
+//! handler), and its cell must go on protecting it in the child. Instead the fork handler frees the records of all
+//! other threads. After a clone that ran no fork handlers, a foreign record is neither freed nor waited for: the answer
+//! is `Blocked`.
+
+use crate::mem::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::mem::backoff::{Backoff, Waited};
+use crate::mem::{current, fence};
+use crate::sys::signal::SignalsBlocked;
+use crate::sys::{Errno, map, process};
+
+/// Cells per record: the calls that one thread can have open at once before it needs a second record.
+const CELLS: usize = if cfg!(loom) { 2 } else { 8 };
+/// Records per chunk: a chunk is one page of 4096 bytes.
+const RECORDS: usize = if cfg!(loom) { 4 } else { 31 };
+
+/// The value of a cell that no call uses. No token is 0.
+const IDLE: u64 = 0;
+
+/// Cells of one thread, in lines that no other thread writes (128: processors fetch lines in pairs).
+#[repr(align(128))]
+pub(crate) struct Record {
+    /// The tokens in use. Written by the owner only.
+    cells: [AtomicU64; CELLS],
+    /// An `Owner`, or `Owner::NOBODY`.
+    owner: AtomicU64,
+    /// How many of the owner's calls are in a wait. Written by the owner only.
+    asleep: AtomicU32,
+    /// How many objects the owner has, or is about to have, exclusively. Written and read by the owner only.
+    holding: AtomicU32,
+    /// Whether the owner had SIGBUS blocked at its first call. Written by the owner only.
+    sigbus_blocked: AtomicBool,
+}
+
+/// A page of records and the way to the next page. All zeros is an empty one.
+#[repr(C)]
+struct Chunk {
+    records: [Record; RECORDS],
+    next: AtomicPtr<Chunk>,
+}
+
+/// All the records, and what the process knows about itself.
+struct Registry {
+    first: Chunk,
+    /// The `ThreadNumber` that was given out last.
+    last_number: AtomicU32,
+    /// The process that `start` or the fork handler ran in; 0 before `start`.
+    process: AtomicU32,
+}
+
+/// The number of a thread that has claimed a record: 1 ..= 2^31 - 1, not reused before all have been given out, and
+/// inherited by the thread that forks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ThreadNumber(pub(crate) u32);
+
+/// Whose a record is: a thread number (high half) and the kernel's number of that thread (low half).
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Owner(u64);
+
+impl Owner {
+    const NOBODY: Owner = Owner(0);
+
+    fn new(number: ThreadNumber, thread_id: u32) -> Owner {
+        Owner(u64::from(number.0) << 32 | u64::from(thread_id))
+    }
+
+    fn number(self) -> ThreadNumber {
+        ThreadNumber((self.0 >> 32) as u32)
+    }
+
+    fn thread_id(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// What has become of this thread.
+    fn fate(self) -> Fate {
+        // ORDER: Relaxed: written by this thread before it had children, or by `start` before any record was claimed.
+        if REGISTRY.process.load(Ordering::Relaxed) != process::process_id() {
+            Fate::Unknown
+        } else if process::thread_exists(self.thread_id()) {
+            Fate::Alive
+        } else {
+            Fate::Gone
+        }
+    }
+}
+
+/// What has become of a thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It exists, or its number has been given to another thread of this process.
+    Alive,
+    /// It ended, or stayed behind when this process was forked.
+    Gone,
+    /// This process is a child that ran no fork handlers.
+    Unknown,
+}
+
+/// The kernel had no page for another record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoRecord;
+
+/// `drain` would wait for ever, or for very long: the calling thread itself is inside a call on the object, a call on
+/// it is asleep or cannot be proved to be over, or the heavy fence failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Blocked;
+
+impl Record {
+    fn owner(&self) -> Owner {
+        // ORDER: Acquire, partner: the compare-and-swap in `change_owner`: what the former owner did is seen.
+        Owner(self.owner.load(Ordering::Acquire))
+    }
+
+    fn change_owner(&self, from: Owner, to: Owner) -> bool {
+        // ORDER: AcqRel, partner: itself and the load in `owner`: a record passes from owner to owner with its cells.
+        let ordering = Ordering::AcqRel;
+        // ORDER: Relaxed on failure: nothing is concluded from the value.
+        self.owner.compare_exchange(from.0, to.0, ordering, Ordering::Relaxed).is_ok()
+    }
+
+    fn idle_cell(&self) -> Option<&AtomicU64> {
+        // ORDER: Relaxed: only this thread and its handlers write the cells of its record.
+        self.cells.iter().find(|cell| cell.load(Ordering::Relaxed) == IDLE)
+    }
+
+    fn names(&self, token: u64) -> bool {
+        // ORDER: Acquire, partner: the Release stores in `Hazard`: when a cell has gone on to another value, everything
+        // the call did with the object happened before.
+        self.cells.iter().any(|cell| cell.load(Ordering::Acquire) == token)
+    }
+}
+
+fn records() -> impl Iterator<Item = &'static Record> {
+    std::iter::successors(Some(&REGISTRY.first), |chunk| chunk.next()).flat_map(|chunk| &chunk.records)
+}
+
+fn records_of(owner: Owner) -> impl Iterator<Item = &'static Record> {
+    records().filter(move |record| record.owner() == owner)
+}
+
+impl Chunk {
+    fn next(&self) -> Option<&'static Chunk> {
+        // ORDER: Acquire, partner: the compare-and-swap in `append`: the page is zero before it is reachable.
+        let next = self.next.load(Ordering::Acquire);
+        // SAFETY: null, or a page that `append` made reachable and nobody ever unmaps; all of it is atomics.
+        unsafe { next.as_ref() }
+    }
+
+    /// Makes a fresh page reachable, behind the last one.
+    fn append() -> Result<(), NoRecord> {
+        let page = map::zero_pages(size_of::<Chunk>()).map_err(|Errno(_)| NoRecord)?;
+        let mut last = &REGISTRY.first;
+        loop {
+            // ORDER: Release on success, partner: `next`: the kernel's zeros are there before the page is reachable.
+            // Relaxed on failure: `next` below reads it again.
+            let appended = last.next.compare_exchange(
+                std::ptr::null_mut(),
+                page.as_ptr().cast(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+            match last.next() {
+                Some(next) if appended.is_err() => last = next,
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// To be called before the first object exists; may allocate. Any number of times, on any thread.
+pub(crate) fn start() -> Result<(), NoRecord> {
+    // ORDER: Acquire, partner: the store below: what was set up is set up.
+    if REGISTRY.process.load(Ordering::Acquire) != 0 {
+        return Ok(());
+    }
+    fence::choose();
+    process::on_fork(forget_other_threads).map_err(|Errno(_)| NoRecord)?;
+    // ORDER: Release, partner: the load above.
+    REGISTRY.process.store(process::process_id(), Ordering::Release);
+    Ok(())
+}
+
+/// The fork handler: in the child, the calling thread is the only one. Async-signal-safe.
+extern "C" fn forget_other_threads() {
+    let mine = current::get().map_or(Owner::NOBODY, Record::owner);
+    for record in records() {
+        let owner = record.owner();
+        let heir = if owner == mine && mine != Owner::NOBODY {
+            Owner::new(mine.number(), process::thread_id())
+        } else {
+            Owner::NOBODY
+        };
+        record.change_owner(owner, heir);
+    }
+    // ORDER: Relaxed: there is no other thread.
+    REGISTRY.process.store(process::process_id(), Ordering::Relaxed);
+}
+
+/// Gives the calling thread a record with an idle cell: its first one, or a further one for deep nesting.
+/// Signals are blocked, so a handler finds this thread either before or after it.
+#[cold]
+fn claim() -> Result<&'static Record, NoRecord> {
+    let blocked = SignalsBlocked::new();
+    // ORDER: Relaxed: read and written by this thread only.
+    let before = current::get().map(|record| record.sigbus_blocked.load(Ordering::Relaxed));
+    let thread_id = process::thread_id();
+    let mine = match current::get() {
+        Some(record) => record.owner(),
+        None => {
+            // A thread that had the same kernel number is gone, since now it is ours.
+            for record in records() {
+                let owner = record.owner();
+                if owner != Owner::NOBODY && owner.thread_id() == thread_id {
+                    record.change_owner(owner, Owner::NOBODY);
+                }
+            }
+            Owner::new(next_number(), thread_id)
+        }
+    };
+    loop {
+        if let Some(record) = take(mine) {
+            let sigbus_blocked = before.unwrap_or_else(|| blocked.had_sigbus_blocked());
+            record.sigbus_blocked.store(sigbus_blocked, Ordering::Relaxed); // ORDER: Relaxed, as above
+            current::set(record);
+            return Ok(record);
+        }
+        if !free_the_records_of_the_gone() {
+            Chunk::append()?;
+        }
+    }
+}
+
+/// A record of `mine` that has an idle cell, or one that was nobody's.
+fn take(mine: Owner) -> Option<&'static Record> {
+    if let Some(record) = records_of(mine).find(|record| record.idle_cell().is_some()) {
+        return Some(record);
+    }
+    let record = records_of(Owner::NOBODY).find(|record| record.change_owner(Owner::NOBODY, mine))?;
+    for cell in &record.cells {
+        // ORDER: Relaxed: what the former owner left (it ended inside a call) protects nobody; `drain` may see it late.
+        cell.store(IDLE, Ordering::Relaxed);
+    }
+    // ORDER: Relaxed: a hint for `drain`.
+    record.asleep.store(0, Ordering::Relaxed);
+    // ORDER: Relaxed: read by this thread only.
+    record.holding.store(0, Ordering::Relaxed);
+    Some(record)
+}
+
+/// Whether there were any.
+fn free_the_records_of_the_gone() -> bool {
+    let mut freed = false;
+    for record in records() {
+        let owner = record.owner();
+        if owner != Owner::NOBODY && owner.fate() == Fate::Gone {
+            freed |= record.change_owner(owner, Owner::NOBODY);
+        }
+    }
+    freed
+}
+
+fn next_number() -> ThreadNumber {
+    // ORDER: Relaxed: only that each number is given out once.
+    let number = REGISTRY.last_number.fetch_add(1, Ordering::Relaxed) & (u32::MAX >> 1);
+    ThreadNumber(number.max(1))
+}
+
+/// The number of the calling thread.
+pub(crate) fn this_thread() -> Result<ThreadNumber, NoRecord> {
+    let record = current::get().map_or_else(claim, Ok)?;
+    Ok(record.owner().number())
+}
+
+/// Whether the calling thread had SIGBUS blocked at its first call: no handler then saves it from a fault.
+#[inline]
+pub(crate) fn blocks_sigbus() -> bool {
+    // ORDER: Relaxed: written by this thread only.
+    let ask = |record: &Record| record.sigbus_blocked.load(Ordering::Relaxed);
+    match current::get() {
+        Some(record) => ask(record),
+        None => claim().is_ok_and(ask),
+    }
+}
+
+/// Whether the calling thread is inside a call on any object. Async-signal-safe.
+pub(crate) fn is_inside() -> bool {
+    let mine = current::get().map_or(Owner::NOBODY, Record::owner);
+    // ORDER: Relaxed: this thread's own cells.
+    let in_use = |record: &Record| record.cells.iter().any(|cell| cell.load(Ordering::Relaxed) != IDLE);
+    mine != Owner::NOBODY && records_of(mine).any(in_use)
+}
+
+/// What has become of the thread of that number.
+pub(crate) fn fate(number: ThreadNumber) -> Fate {
+    records().map(Record::owner).find(|owner| owner.number() == number).map_or(Fate::Gone, Owner::fate)
+}
+
+/// A published token. While it lives, `drain` of that token does not return `Ok` on any thread.
+pub(crate) struct Hazard {
+    cell: &'static AtomicU64,
+    /// A cell belongs to one thread.
+    not_send: std::marker::PhantomData<*const ()>,
+}
+
+impl Hazard {
+    /// Publishes `token` (never 0) in the first cell of this thread, if it has one and that is idle. Whether the object
+    /// is still there has to be looked up afterwards. Async-signal-safe.
+    #[inline(always)]
+    pub(crate) fn publish_first(token: u64) -> Option<Hazard> {
+        let cell = &current::get()?.cells[0];
+        // ORDER: Relaxed: only this thread and its handlers write this cell.
+        (cell.load(Ordering::Relaxed) == IDLE).then(|| Hazard::occupy(cell, token))
+    }
+
+    /// The same in any idle cell; a record is claimed for a thread that has none.
+    pub(crate) fn publish(token: u64) -> Result<Hazard, NoRecord> {
+        let cell = match current::get().and_then(Record::idle_cell) {
+            Some(cell) => cell,
+            None => claim()?.idle_cell().ok_or(NoRecord)?,
+        };
+        Ok(Hazard::occupy(cell, token))
+    }
+
+    #[inline(always)]
+    fn occupy(cell: &'static AtomicU64, token: u64) -> Hazard {
+        // ORDER: Release, partner: the load in `names`: a reader that finds this token instead of the former one has
+        // to see that the former call is over. The order towards the look-up that follows is made by the fence.
+        cell.store(token, Ordering::Release);
+        fence::light();
+        Hazard { cell, not_send: std::marker::PhantomData }
+    }
+}
+
+impl Drop for Hazard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // ORDER: Release, partner: the load in `names`: the use of the object ends before.
+        self.cell.store(IDLE, Ordering::Release);
+    }
+}
+
+/// One more in a counter of this thread's record, until it is dropped. Async-signal-safe.
+pub(crate) struct Count(Option<&'static AtomicU32>);
+
+impl Count {
+    fn up(counter: Option<&'static AtomicU32>) -> Count {
+        Count::add(counter, 1);
+        Count(counter)
+    }
+
+    fn add(counter: Option<&AtomicU32>, step: u32) {
+        if let Some(counter) = counter {
+            // ORDER: Relaxed: only this thread writes it, and handlers in between leave it as they found it.
+            let count = counter.load(Ordering::Relaxed);
+            // ORDER: Relaxed: to other threads it is a hint that they look at again and again.
+            counter.store(count.wrapping_add(step), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        Count::add(self.0, u32::MAX);
+    }
+}
+
+/// The calling thread waits for something that may be long in coming: while the value lives, `drain` does not wait for
+/// any of this thread's calls.
+pub(crate) fn asleep() -> Count {
+    Count::up(current::get().map(|record| &record.asleep))
+}
+
+/// The calling thread has an object exclusively while the value lives.
+pub(crate) fn holding() -> Count {
+    Count::up(current::get().map(|record| &record.holding))
+}
+
+/// Whether the calling thread has any object exclusively: then this is a signal handler in the middle of that, which
+/// must not wait for objects that others have.
+pub(crate) fn is_holding() -> bool {
+    let mine = current::get().map_or(Owner::NOBODY, Record::owner);
+    // ORDER: Relaxed: written by this thread only.
+    mine != Owner::NOBODY && records_of(mine).any(|record| record.holding.load(Ordering::Relaxed) != 0)
+}
+
+/// Waits until the calls that have found the object of `token` are over. The caller has made the object unfindable
+/// before; everything those calls did with it happens before the return. Calls that publish the token later delay it at
+/// the most until they have looked, since each cell is waited for once.
+pub(crate) fn drain(token: u64) -> Result<(), Blocked> {
+    fence::heavy().map_err(|Errno(_)| Blocked)?;
+    let mine = current::get().map(Record::owner);
+    for record in records() {
+        let mut backoff = Backoff::new();
+        loop {
+            let owner = record.owner();
+            if owner == Owner::NOBODY || !record.names(token) {
+                break;
+            }
+            if Some(owner) == mine {
+                return Err(Blocked);
+            }
+            // ORDER: Relaxed: a hint; this loop looks again.
+            if records_of(owner).any(|record| record.asleep.load(Ordering::Relaxed) != 0) {
+                return Err(Blocked);
+            }
+            if backoff.wait() == Waited::Long {
+                match owner.fate() {
+                    Fate::Alive => {}
+                    Fate::Unknown => return Err(Blocked),
+                    Fate::Gone => {
+                        record.change_owner(owner, Owner::NOBODY);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(loom))]
+static REGISTRY: Registry = Registry {
+    first: Chunk {
+        records: [const {
+            Record {
+                cells: [const { AtomicU64::new(IDLE) }; CELLS],
+                owner: AtomicU64::new(Owner::NOBODY.0),
+                asleep: AtomicU32::new(0),
+                holding: AtomicU32::new(0),
+                sigbus_blocked: AtomicBool::new(false),
+            }
+        }; RECORDS],
+        next: AtomicPtr::new(std::ptr::null_mut()),
+    },
+    last_number: AtomicU32::new(1),
+    process: AtomicU32::new(0),
+};
+
+#[cfg(loom)]
+loom::lazy_static! {
+    static ref REGISTRY: Registry = Registry {
+        first: Chunk {
+            records: std::array::from_fn(|_| Record {
+                cells: std::array::from_fn(|_| AtomicU64::new(IDLE)),
+                owner: AtomicU64::new(Owner::NOBODY.0),
+                asleep: AtomicU32::new(0),
+holding: AtomicU32::new(0),
+                sigbus_blocked: AtomicBool::new(false),
+            }),
+            next: AtomicPtr::new(std::ptr::null_mut()),
+        },
+        last_number: AtomicU32::new(1),
+        process: AtomicU32::new(0),
+    };
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Chunk>() == 4096);
+
+/// How many records there are, claimed or not.
+#[cfg(all(test, not(loom)))]
+pub(crate) fn record_count() -> usize {
+    records().count()
+}
