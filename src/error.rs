@@ -182,6 +182,14 @@ pub enum Error {
         /// The address passed.
         pointer: usize,
     },
+    /// There is nothing at the path, and nothing can be made there.
+    #[error("{file} does not exist{remedy}")]
+    NotThere {
+        /// The file.
+        file: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The file exists and should not.
     #[error(
         "{file} exists already, and MAPSHARE_EXCLUSIVE asks for a new one; leave the flag out to open what is there"
@@ -281,6 +289,7 @@ impl Error {
             Error::FileTooShort { .. } => Errno::ENXIO,
             Error::OutOfRange { .. } | Error::PastReserve { .. } => Errno::ERANGE,
             Error::ViewsOut { .. } | Error::InUse { .. } => Errno::EBUSY,
+            Error::NotThere { .. } => Errno::ENOENT,
             Error::Exists { .. } => Errno::EEXIST,
             Error::NotMappable { .. } => Errno::ENODEV,
             Error::NoSpace { .. } => Errno::ENOSPC,

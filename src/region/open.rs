@@ -36,6 +36,10 @@ impl Options {
                     None => continue, // it went away meanwhile
                 },
                 Err(Errno::ENOENT) if self.create => {}
+                Err(Errno::ENOENT) => {
+                    let remedy = "; check the path, or pass MAPSHARE_CREATE to make the file";
+                    return Err(Error::NotThere { file: name, remedy });
+                }
                 Err(errno) => return Err(Error::system("stat", name, errno)),
             }
             if let Some(region) = self.create_new(directory, &path, &name)? {
@@ -128,13 +132,15 @@ impl Options {
         let failed = |call: &'static str| move |errno| Error::system(call, name, errno);
         let (parent, file_name) = split(path);
         let (parent, file_name) = (c_string(parent)?, c_string(file_name)?);
-        let (new, file) = NewFile::create(directory, &parent, self.creation_mode()).map_err(failed("create"))?;
+        let created = NewFile::create(directory, &parent, self.creation_mode());
+        let (new, file) = created.map_err(|errno| match errno {
+            Errno::ENOENT => Error::NotThere { file: name.into(), remedy: ", nor does its directory; make that first" },
+            errno => Error::system("create", name, errno),
+        })?;
         let status = file::status(file.as_fd()).map_err(failed("fstat"))?;
         let paging = Paging::of(file.as_fd(), &status);
         self.check_offset(paging)?;
         let length = self.length_in(0, name)?;
-        let end = self.offset.saturating_add(length);
-        grow::extend(file.as_fd(), name, 0, self.offset..paging.file_length_for(end), self.sparse)?;
         let opened = Opened { file, status, paging, backing: Backing::File, writable: true, reaches_end: true, length };
         let region = self.map(opened, name)?;
         match new.publish(region.file(), &file_name) {
