@@ -32,11 +32,11 @@ pub unsafe extern "C" fn mapshare_read(
     length: usize,
 ) -> c_int {
     guard("mapshare_read", || {
-        let open = enter(region)?;
+        let region = enter(region)?;
         check_buffer(buffer, length)?;
         // SAFETY: the caller vouches for `length` bytes at `buffer`.
         let buffer = unsafe { Destination::from_raw(buffer.cast(), length) };
-        open.region.read_into(offset, buffer)
+        region.read_into(offset, buffer)
     })
 }
 
@@ -64,11 +64,11 @@ pub unsafe extern "C" fn mapshare_write(
     length: usize,
 ) -> c_int {
     guard("mapshare_write", || {
-        let open = enter(region)?;
+        let region = enter(region)?;
         check_buffer(buffer, length)?;
         // SAFETY: the caller vouches for `length` bytes at `buffer`.
         let buffer = unsafe { Source::from_raw(buffer.cast(), length) };
-        open.region.write_from(offset, buffer)
+        region.write_from(offset, buffer)
     })
 }
 
@@ -84,13 +84,13 @@ pub unsafe extern "C" fn mapshare_write(
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_fill(region: *mut mapshare_region, offset: u64, length: u64, byte: u32) -> c_int {
     guard("mapshare_fill", || {
-        let open = enter(region)?;
+        let region = enter(region)?;
         let byte = u8::try_from(byte).map_err(|_| Error::UnknownValue {
             field: "byte",
             value: byte.into(),
             allowed: "0 to 255",
         })?;
-        open.region.fill(offset, length, byte)
+        region.fill(offset, length, byte)
     })
 }
 
@@ -116,7 +116,7 @@ pub extern "C" fn mapshare_copy(
 ) -> c_int {
     guard("mapshare_copy", || {
         let (to, from) = (enter(to)?, enter(from)?);
-        from.region.copy_to(from_offset, &to.region, to_offset, length)
+        from.copy_to(from_offset, &to, to_offset, length)
     })
 }
 
@@ -137,14 +137,14 @@ pub extern "C" fn mapshare_copy(
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_flush(region: *mut mapshare_region, offset: u64, length: u64, flags: u32) -> c_int {
     guard("mapshare_flush", || {
-        let open = enter(region)?;
+        let region = enter(region)?;
         let unknown = flags & !MAPSHARE_FLUSH_ASYNC;
         if unknown != 0 {
             let (unknown, known) = (unknown.into(), MAPSHARE_FLUSH_ASYNC.into());
             return Err(Error::UnknownFlags { field: "flags", unknown, known });
         }
         let when = if flags & MAPSHARE_FLUSH_ASYNC == 0 { Flush::Wait } else { Flush::Start };
-        open.region.flush(offset, length, when)
+        region.flush(offset, length, when)
     })
 }
 

@@ -1,12 +1,12 @@
 //! What stands around every exported function: codes, the thread's last error, and a net under panics.
 
 use crate::error::{self, Error, Result};
+use crate::mem::atomic::{AtomicBool, Ordering};
 use crate::mem::hazard;
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::{c_char, c_int};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 
 /// How a good result crosses the boundary: as zero or a positive number.
 pub(super) trait Returned {
@@ -84,19 +84,18 @@ pub(super) fn quietly<R>(body: impl FnOnce() -> R) -> R {
 
 /// Nothing prints: what happens inside is told by the code and the last error.
 fn keep_panics_quiet() {
-    static QUIET: Once = Once::new();
+    static QUIET: AtomicBool = AtomicBool::new(false);
     // A thread that is unwinding may not set a hook; the next call does.
-    if QUIET.is_completed() || std::thread::panicking() {
+    // ORDER: Relaxed: a flag of its own.
+    if QUIET.load(Ordering::Relaxed) || std::thread::panicking() || QUIET.swap(true, Ordering::Relaxed) {
         return;
     }
-    QUIET.call_once(|| {
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if INSIDE.get() == 0 && !hazard::is_inside() {
-                hook(panic);
-            }
-        }));
-    });
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if INSIDE.get() == 0 && !hazard::is_inside() {
+            hook(panic);
+        }
+    }));
 }
 
 thread_local! {

@@ -9,8 +9,6 @@
 mod guard;
 pub mod options;
 mod table;
-#[cfg(test)]
-mod table_tests;
 mod token;
 
 pub mod open;

@@ -4,43 +4,30 @@ use super::guard::{guard, quietly};
 use super::options::{mapshare_options, mapshare_region};
 use super::table::{Entered, Exclusive, Refused, Table, TableFull};
 use super::token::{Kind, Token};
+use crate::Options;
 use crate::error::{Error, Result};
 use crate::region::Region;
-use crate::{Options, View};
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A region that C programs hold a token of, and the views of it that they hold pointers of.
-pub(super) struct OpenRegion {
-    pub(super) region: Region,
-    views: Mutex<Vec<View>>,
-}
-
-impl OpenRegion {
-    pub(super) fn views(&self) -> MutexGuard<'_, Vec<View>> {
-        self.views.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Kind for OpenRegion {
+impl Kind for Region {
     const KIND: u8 = 0x6d;
 }
 
 /// All open regions.
-static REGIONS: Table<OpenRegion> = Table::new();
+static REGIONS: Table<Region> = Table::new();
 
 /// The region that a caller means, for a call that bears others at the same time.
 #[inline]
-pub(super) fn enter(region: *mut mapshare_region) -> Result<Entered<OpenRegion>> {
+pub(super) fn enter(region: *mut mapshare_region) -> Result<Entered<Region>> {
     let token = Token::from_handle(region);
     REGIONS.enter(token).map_err(|refused| refusal(refused, token))
 }
 
 /// The region that a caller means, for this call alone: waits for those under way, and those that come wait.
-pub(super) fn exclusive(region: *mut mapshare_region) -> Result<Exclusive<OpenRegion>> {
+pub(super) fn exclusive(region: *mut mapshare_region) -> Result<Exclusive<Region>> {
     let token = Token::from_handle(region);
     REGIONS.exclusive(token).map_err(|refused| refusal(refused, token))
 }
@@ -172,12 +159,12 @@ pub unsafe extern "C" fn mapshare_open_at(
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_unmap(region: *mut mapshare_region) -> c_int {
     guard("mapshare_unmap", || {
-        let open = exclusive(region)?;
-        let views = open.views().len();
+        let region = exclusive(region)?;
+        let views = region.views();
         if views > 0 {
             return Err(Error::ViewsOut { views, asked: "unmapping it" });
         }
-        drop(open.remove());
+        drop(region.remove());
         Ok(())
     })
 }
@@ -198,7 +185,7 @@ unsafe fn open_with(
     // SAFETY: the caller vouches for the options.
     let options = unsafe { mapshare_options::read(options, options_size) }?;
     let region = quietly(|| open(options))?;
-    let token = REGIONS.insert(OpenRegion { region, views: Mutex::default() });
+    let token = REGIONS.insert(region);
     let token =
         token.map_err(|TableFull| Error::NoMemory { length: 64, place: "in the table of regions; unmap some" })?;
     // SAFETY: the caller vouches for it, and it is not NULL.

@@ -29,12 +29,12 @@ use std::os::fd::IntoRawFd;
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_resize(region: *mut mapshare_region, length: u64) -> c_int {
     guard("mapshare_resize", || {
-        let open = enter(region)?;
-        if open.region.resizes_in_place(length) {
-            return open.region.grow(length);
+        let entered = enter(region)?;
+        if entered.resizes_in_place(length) {
+            return entered.grow(length);
         }
-        drop(open);
-        exclusive(region)?.region.resize(length)
+        drop(entered);
+        exclusive(region)?.resize(length)
     })
 }
 
@@ -52,12 +52,12 @@ pub extern "C" fn mapshare_resize(region: *mut mapshare_region, length: u64) -> 
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_refresh(region: *mut mapshare_region) -> c_int {
     guard("mapshare_refresh", || {
-        let open = enter(region)?;
-        if open.region.refreshes_in_place()? {
-            return open.region.refresh_in_place();
+        let entered = enter(region)?;
+        if entered.refreshes_in_place()? {
+            return entered.refresh_in_place();
         }
-        drop(open);
-        exclusive(region)?.region.refresh()
+        drop(entered);
+        exclusive(region)?.refresh()
     })
 }
 
@@ -78,8 +78,8 @@ pub extern "C" fn mapshare_refresh(region: *mut mapshare_region) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_protect(region: *mut mapshare_region, access: u32) -> c_int {
     guard("mapshare_protect", || {
-        let mut open = exclusive(region)?;
-        open.region.protect(options::access(access)?)
+        let mut region = exclusive(region)?;
+        region.protect(options::access(access)?)
     })
 }
 
@@ -98,8 +98,8 @@ pub extern "C" fn mapshare_protect(region: *mut mapshare_region, access: u32) ->
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_advise(region: *mut mapshare_region, offset: u64, length: u64, advice: u32) -> c_int {
     guard("mapshare_advise", || {
-        let open = enter(region)?;
-        open.region.advise(offset, length, options::advice(advice)?)
+        let region = enter(region)?;
+        region.advise(offset, length, options::advice(advice)?)
     })
 }
 
@@ -111,7 +111,7 @@ pub extern "C" fn mapshare_advise(region: *mut mapshare_region, offset: u64, len
 /// Threads: any. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_length(region: *mut mapshare_region) -> i64 {
-    guard("mapshare_length", || Ok(enter(region)?.region.length()))
+    guard("mapshare_length", || Ok(enter(region)?.length()))
 }
 
 /// What there is to know about a region. It asks the kernel for every page, so it is for people and tools.
@@ -132,14 +132,14 @@ pub unsafe extern "C" fn mapshare_info(
     info_size: usize,
 ) -> c_int {
     guard("mapshare_info", || {
-        let open = enter(region)?;
+        let region = enter(region)?;
         if ret_info.is_null() {
             return Err(Error::NullArgument("ret_info"));
         }
         if info_size == 0 {
             return Err(Error::Contradiction("info_size is 0; pass sizeof *ret_info"));
         }
-        let info = open.region.info()?.into();
+        let info = region.info()?.into();
         // SAFETY: the caller vouches for `info_size` bytes; the struct has no padding.
         unsafe { options::give(info, ret_info, info_size) };
         Ok(())
@@ -156,7 +156,7 @@ pub unsafe extern "C" fn mapshare_info(
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_fd(region: *mut mapshare_region) -> c_int {
     guard("mapshare_fd", || {
-        let open = enter(region)?;
-        Ok(open.region.duplicate_fd()?.into_raw_fd())
+        let region = enter(region)?;
+        Ok(region.duplicate_fd()?.into_raw_fd())
     })
 }

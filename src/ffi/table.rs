@@ -436,3 +436,6 @@ impl<T: Kind> Table<T> {
         slots.filter(|slot| slot.word.load(Ordering::Relaxed) >> 32 != 0).count()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

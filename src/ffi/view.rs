@@ -34,14 +34,13 @@ pub unsafe extern "C" fn mapshare_view(
     ret_pointer: *mut *mut c_void,
 ) -> c_int {
     guard("mapshare_view", || {
-        let open = enter(region)?;
+        let region = enter(region)?;
         if ret_pointer.is_null() {
             return Err(Error::NullArgument("ret_pointer"));
         }
-        let view = open.region.view(offset, length)?;
+        let view = region.view(offset, length)?;
         // SAFETY: the caller vouches for it, and it is not NULL.
-        unsafe { ret_pointer.write(view.as_ptr().cast()) };
-        open.views().push(view);
+        unsafe { ret_pointer.write(view.hand_out().cast()) };
         Ok(())
     })
 }
@@ -60,11 +59,5 @@ pub unsafe extern "C" fn mapshare_view(
 /// Threads: any. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_release(region: *mut mapshare_region, pointer: *mut c_void) -> c_int {
-    guard("mapshare_release", || {
-        let open = enter(region)?;
-        let mut views = open.views();
-        let index = views.iter().position(|view| view.as_ptr() == pointer.cast());
-        let index = index.ok_or(Error::NotAView { pointer: pointer.addr() })?;
-        views.swap_remove(index).check()
-    })
+    guard("mapshare_release", || enter(region)?.recall(pointer.cast())?.check())
 }

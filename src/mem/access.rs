@@ -13,8 +13,9 @@ use super::{atomic::Ordering, pins};
 use crate::error::{Error, Result};
 use crate::sys::{Errno, file, map};
 
-/// How often an access that faults is repeated at the same byte though the file says that it is there.
-const TRIES: u64 = 3;
+/// How often an access that faults at the same page is repeated though the file says that it is there: often enough that
+/// a file that is cut and extended again and again is not taken for a failing device.
+const TRIES: u64 = 8;
 
 impl Mapping {
     /// Copies the span's bytes out; `to` is as long as the span.
@@ -99,13 +100,17 @@ impl Mapping {
         self.file_offset() + span.start() as u64
     }
 
-    /// Why the page of the byte at `offset` cannot be accessed; None when it can be again.
-    fn cause(&self, offset: usize) -> Option<Errno> {
+    /// Why the page of the byte at `offset` cannot be accessed; None when it is worth to try again, as has been done
+    /// `tries` times since it last could.
+    fn cause(&self, offset: usize, tries: u64) -> Option<Errno> {
         let page = (offset - offset % self.page_size()) as u64;
         let position = self.file_offset() + page;
         match file::status(self.file()) {
             Err(_) => return Some(Errno::EIO),
             Ok(status) if status.size <= position => return Some(Errno::ENXIO),
+            // The file has the bytes, perhaps again.
+            Ok(_) if tries == 0 => return None,
+            Ok(_) if tries >= TRIES => return Some(Errno::EIO),
             Ok(_) => {}
         }
         match file::allocate_inside(self.file(), position, self.page_size() as u64) {
@@ -125,21 +130,22 @@ impl Mapping {
     /// Async-signal-safe.
     pub(super) fn stand_in(&self, fault: Fault) -> bool {
         let offset = fault.address - self.start();
-        let errno = match self.cause(offset) {
-            _ if fault.is_memory_error => Errno::EIO,
-            Some(errno) => errno,
-            None if self.lost.try_again(offset) <= TRIES => return true,
-            None => Errno::EIO,
+        let errno = if fault.is_memory_error {
+            Errno::EIO
+        } else {
+            match self.cause(offset, self.lost.tries(offset)) {
+                Some(errno) => errno,
+                None => return true,
+            }
         };
         let page = offset - offset % self.page_size();
         let address = self.page_address(page);
-        // Noted before the page is there: whoever sees the zeros sees the note.
-        self.lost.note(page, errno.0);
         let start = address.addr().get();
         pins::note_lost(start..start + self.page_size(), errno.0);
         self.count_fault();
         // SAFETY: a page of this mapping that the file does not have; nobody holds references into mapped memory.
-        unsafe { map::map_zeros_over(address, self.page_size()) }.is_ok()
+        let put_zeros = || unsafe { map::map_zeros_over(address, self.page_size()) }.is_ok();
+        self.lost.stand_in(page, errno.0, put_zeros)
     }
 }
 
@@ -186,20 +192,17 @@ fn finish(
     while done < length {
         let at = if backward { length - done - 1 } else { done };
         let fault = sigbus::take_last_fault();
-        let cause = sides.iter().find_map(|(mapping, span)| {
-            let failed = fault.is_memory_error && mapping.holds(fault.address);
-            let errno = if failed { Some(Errno::EIO) } else { mapping.cause(span.start() + at) };
-            errno.map(|errno| (mapping, span, errno))
-        });
-        let exhausted = (tries == TRIES).then_some((&sides[0].0, &sides[0].1, Errno::EIO));
-        if let Some((mapping, span, errno)) = cause.or(exhausted) {
-            mapping.count_fault();
-            return Err(Error::Fault {
-                errno: errno.0,
-                offset: (span.start() + at) as u64,
-                done: done as u64,
-                length: length as u64,
-            });
+        let faulted = |mapping: &Mapping| fault.is_none_or(|fault| mapping.holds(fault.address));
+        // A system call does not tell which side it was.
+        for (mapping, span) in sides.iter().filter(|(mapping, _)| faulted(mapping)) {
+            let offset = span.start() + at;
+            let is_memory_error = fault.is_some_and(|fault| fault.is_memory_error);
+            let errno = if is_memory_error { Some(Errno::EIO) } else { mapping.cause(offset, tries) };
+            if let Some(errno) = errno {
+                mapping.count_fault();
+                let (offset, done, length) = (offset as u64, done as u64, length as u64);
+                return Err(Error::Fault { errno: errno.0, offset, done, length });
+            }
         }
         let more = access(done);
         tries = if more > 0 { 0 } else { tries + 1 };

@@ -4,7 +4,7 @@
 //! so a few lines of assembly define and read it. In a shared library `thread_local!` becomes a call of
 //! `__tls_get_addr`, which costs more than the rest of `enter`, and which may allocate on a thread's first access: not
 //! allowed in a signal handler. Initial-exec is two loads, and its bytes are part of every thread from its start. The
-//! price: the library's thread-local bytes (a few hundred) come out of the reserve that glibc keeps for dlopen
+//! price: the library's thread-local bytes (88 in this one) come out of the reserve that glibc keeps for dlopen
 //! (`glibc.rtld.optional_static_tls`). musl keeps no such reserve, and aarch64 has TLS descriptors, which are fast:
 //! there, and under the checkers, `thread_local!` does it.
 

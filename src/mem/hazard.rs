@@ -44,10 +44,10 @@ pub(crate) struct Record {
     cells: [AtomicU64; CELLS],
     /// An `Owner`, or `Owner::NOBODY`.
     owner: AtomicU64,
-    /// How many of the owner's calls are in a wait. Written by the owner only.
-    asleep: AtomicU32,
-    /// How many objects the owner has, or is about to have, exclusively. Written and read by the owner only.
-    holding: AtomicU32,
+    /// A `Count` of the owner's calls that are in a wait. Written by the owner only.
+    asleep: AtomicU64,
+    /// A `Count` of the objects that the owner has, or is about to have, exclusively. For the owner only.
+    holding: AtomicU64,
     /// Whether the owner had SIGBUS blocked at its first call. Written by the owner only.
     sigbus_blocked: AtomicBool,
 }
@@ -360,27 +360,30 @@ impl Drop for Hazard {
 }
 
 /// One more in a counter of this thread's record, until it is dropped. Async-signal-safe.
-pub(crate) struct Count(Option<&'static AtomicU32>);
+///
+/// The low 16 bits are the count; the others change each time it goes down: who reads the same value twice knows that
+/// it did not go down in between.
+pub(crate) struct Count(Option<&'static AtomicU64>);
 
 impl Count {
-    fn up(counter: Option<&'static AtomicU32>) -> Count {
+    const MASK: u64 = (1 << 16) - 1;
+
+    fn up(counter: Option<&'static AtomicU64>) -> Count {
         Count::add(counter, 1);
         Count(counter)
     }
 
-    fn add(counter: Option<&AtomicU32>, step: u32) {
+    fn add(counter: Option<&AtomicU64>, step: u64) {
         if let Some(counter) = counter {
-            // ORDER: Relaxed: only this thread writes it, and handlers in between leave it as they found it.
-            let count = counter.load(Ordering::Relaxed);
-            // ORDER: Relaxed: to other threads it is a hint that they look at again and again.
-            counter.store(count.wrapping_add(step), Ordering::Relaxed);
+            // ORDER: Release, partner: the load in `is_asleep`: what was published and withdrawn before stays before.
+            counter.fetch_add(step, Ordering::Release);
         }
     }
 }
 
 impl Drop for Count {
     fn drop(&mut self) {
-        Count::add(self.0, u32::MAX);
+        Count::add(self.0, Count::MASK);
     }
 }
 
@@ -400,7 +403,18 @@ pub(crate) fn holding() -> Count {
 pub(crate) fn is_holding() -> bool {
     let mine = current::get().map_or(Owner::NOBODY, Record::owner);
     // ORDER: Relaxed: written by this thread only.
-    mine != Owner::NOBODY && records_of(mine).any(|record| record.holding.load(Ordering::Relaxed) != 0)
+    mine != Owner::NOBODY && records_of(mine).any(|record| record.holding.load(Ordering::Relaxed) & Count::MASK != 0)
+}
+
+/// Whether a thread is asleep inside a call: `inside` is true during one and the same sleep. Otherwise a call that has
+/// looked, withdrawn its token and gone to sleep until the object is open again would pass for one.
+fn is_asleep(owner: Owner, inside: impl Fn() -> bool) -> bool {
+    records_of(owner).any(|record| {
+        // ORDER: Acquire, partner: the Release in `Count::add`: `inside` sees nothing from before this sleep.
+        let count = record.asleep.load(Ordering::Acquire);
+        // ORDER: Relaxed: if `inside` saw (Acquire) a token published (Release) after the sleep, this sees its end.
+        count & Count::MASK != 0 && inside() && record.asleep.load(Ordering::Relaxed) == count
+    })
 }
 
 /// Waits until the calls that have found the object of `token` are over. The caller has made the object unfindable
@@ -419,8 +433,7 @@ pub(crate) fn drain(token: u64) -> Result<(), Blocked> {
             if Some(owner) == mine {
                 return Err(Blocked);
             }
-            // ORDER: Relaxed: a hint; this loop looks again.
-            if records_of(owner).any(|record| record.asleep.load(Ordering::Relaxed) != 0) {
+            if is_asleep(owner, || record.names(token)) {
                 return Err(Blocked);
             }
             if backoff.wait() == Waited::Long {
@@ -444,8 +457,8 @@ static REGISTRY: Registry = Registry {
             Record {
                 cells: [const { AtomicU64::new(IDLE) }; CELLS],
                 owner: AtomicU64::new(Owner::NOBODY.0),
-                asleep: AtomicU32::new(0),
-                holding: AtomicU32::new(0),
+                asleep: AtomicU64::new(0),
+                holding: AtomicU64::new(0),
                 sigbus_blocked: AtomicBool::new(false),
             }
         }; RECORDS],
@@ -462,8 +475,8 @@ loom::lazy_static! {
             records: std::array::from_fn(|_| Record {
                 cells: std::array::from_fn(|_| AtomicU64::new(IDLE)),
                 owner: AtomicU64::new(Owner::NOBODY.0),
-                asleep: AtomicU32::new(0),
-holding: AtomicU32::new(0),
+                asleep: AtomicU64::new(0),
+holding: AtomicU64::new(0),
                 sigbus_blocked: AtomicBool::new(false),
             }),
             next: AtomicPtr::new(std::ptr::null_mut()),

@@ -4,13 +4,13 @@
 //! allocation. When the words do not suffice, ranges are joined, and pages between them count as lost too.
 //!
 //! Decision: every note changes its word, by a count in it, so that whoever puts pages back can tell whether one of them
-//! was lost again meanwhile.
+//! was lost again meanwhile. While zeros are being put in place, after their note, nothing is put back.
 
-use super::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use super::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use super::span::Span;
 
 /// Ranges that can be told apart.
-const RANGES: usize = 6;
+const RANGES: usize = 12;
 /// Bits of a word for the first page and for the number of pages; the rest counts the notes.
 const PAGE_BITS: u32 = 26;
 const PAGE_MASK: u64 = (1 << PAGE_BITS) - 1;
@@ -24,8 +24,12 @@ pub(crate) struct Lost {
     ever: AtomicBool,
     /// Why the last one was lost: a positive error number.
     errno: AtomicI32,
-    /// The address that was tried again last, rounded down, and how often.
+    /// The page that was asked about last, and how often in a row.
     tried: AtomicU64,
+    /// Threads that have noted a page and are putting zeros in its place.
+    standing_in: AtomicU32,
+    /// Whether the first range has been made to hold pages that are not lost.
+    is_joined: AtomicBool,
     ranges: [AtomicU64; RANGES],
 }
 
@@ -79,40 +83,51 @@ impl Lost {
             ever: AtomicBool::new(false),
             errno: AtomicI32::new(0),
             tried: AtomicU64::new(0),
+            standing_in: AtomicU32::new(0),
+            is_joined: AtomicBool::new(false),
             ranges: Default::default(),
         }
     }
 
-    /// How often in a row the page with the byte at `offset` has been tried again, this time included. Threads that try
+    /// How often in a row the page with the byte at `offset` has been asked about before. Threads that ask about
     /// different pages at once may make it less. Async-signal-safe.
-    pub(super) fn try_again(&self, offset: usize) -> u64 {
+    pub(super) fn tries(&self, offset: usize) -> u64 {
         let page = offset as u64 >> self.shift;
         let tried = self.tried.load(Ordering::Relaxed); // ORDER: Relaxed, a number that may be wrong
-        let times = if tried >> 8 == page { (tried & 0xff) + 1 } else { 1 };
-        self.tried.store(page << 8 | times.min(0xff), Ordering::Relaxed); // ORDER: Relaxed, as above
+        let times = if tried >> 8 == page { tried & 0xff } else { 0 };
+        self.tried.store(page << 8 | (times + 1).min(0xff), Ordering::Relaxed); // ORDER: Relaxed, as above
         times
     }
 
-    /// Notes that the page with the byte at `offset` is lost, and why. Async-signal-safe.
-    pub(super) fn note(&self, offset: usize, errno: i32) {
+    /// Notes that the page with the byte at `offset` is lost, and why, then has `put_zeros` do its work.
+    /// Async-signal-safe.
+    pub(super) fn stand_in<R>(&self, offset: usize, errno: i32, put_zeros: impl FnOnce() -> R) -> R {
+        // ORDER: SeqCst, partner `restore`: it is counted before the note can be seen.
+        self.standing_in.fetch_add(1, Ordering::SeqCst);
+        self.note(offset, errno);
+        let result = put_zeros();
+        // ORDER: SeqCst, partner `restore`: the zeros are in place before it is not counted any more.
+        self.standing_in.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+
+    fn note(&self, offset: usize, errno: i32) {
+        self.tried.store(0, Ordering::Relaxed); // ORDER: Relaxed, a number that may be wrong
         self.errno.store(errno, Ordering::Relaxed); // ORDER: Relaxed, published by the note
         let page = offset as u64 >> self.shift;
-        let mut choice = None;
-        for touching in [true, false] {
-            for word in &self.ranges {
-                // ORDER: Relaxed, a first guess; the compare-and-swap decides.
-                let range = Range(word.load(Ordering::Relaxed));
-                if choice.is_none() && if touching { range.touches(page) } else { range.is_empty() } {
-                    choice = Some(word);
-                }
-            }
-        }
-        let word = choice.unwrap_or(&self.ranges[0]);
-        // ORDER: SeqCst, partner overlaps and restore: the note stands before the stand-in page can be seen, which the
-        // kernel maps after it.
+        // ORDER: Relaxed, a first guess; the update below decides.
+        let find = |suits: fn(Range, u64) -> bool| {
+            self.ranges.iter().find(|word| suits(Range(word.load(Ordering::Relaxed)), page))
+        };
+        let word = find(Range::touches).or_else(|| find(|range, _| range.is_empty())).unwrap_or_else(|| {
+            self.is_joined.store(true, Ordering::Relaxed); // ORDER: Relaxed, published by the note
+            &self.ranges[0]
+        });
+        // ORDER: SeqCst, partner `overlaps_now` and `restore`: the note stands before the zeros, which the kernel maps
+        // after it, can be seen.
         let noted = word.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |range| Some(Range(range).with(page).0));
         debug_assert!(noted.is_ok());
-        self.ever.store(true, Ordering::SeqCst); // ORDER: SeqCst, partner overlaps: as above
+        self.ever.store(true, Ordering::SeqCst); // ORDER: SeqCst, partner `overlaps`: as above
     }
 
     /// Why the last page was lost.
@@ -139,18 +154,25 @@ impl Lost {
         })
     }
 
-    /// Calls `put_back` with each lost range, as bytes, and forgets it unless a page of it was lost again meanwhile.
-    pub(crate) fn restore<E>(&self, mut put_back: impl FnMut(usize, usize) -> Result<(), E>) -> Result<(), E> {
-        for word in &self.ranges {
-            // ORDER: Acquire, partner note.
-            let range = Range(word.load(Ordering::Acquire));
-            if range.is_empty() {
+    /// Calls `put_back` with each lost range, as bytes, and forgets it unless a page of it was lost again meanwhile. With
+    /// `exact_only`, pages between lost ones that were joined for want of words are left alone, and stay lost.
+    pub(crate) fn restore<E>(
+        &self,
+        exact_only: bool,
+        mut put_back: impl FnMut(usize, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (index, word) in self.ranges.iter().enumerate() {
+            // ORDER: SeqCst, partner `stand_in`: notes are seen before it is asked whether their zeros are in place.
+            let range = Range(word.load(Ordering::SeqCst));
+            let is_joined = index == 0 && self.is_joined.load(Ordering::Relaxed); // ORDER: Relaxed, seen with the note
+            // ORDER: SeqCst, partner `stand_in`.
+            if range.is_empty() || exact_only && is_joined || self.standing_in.load(Ordering::SeqCst) != 0 {
                 continue;
             }
             put_back((range.first() << self.shift) as usize, (range.end() << self.shift) as usize)?;
             let forgotten = range.0 & !(NOTE - 1);
-            // ORDER: SeqCst, partner note: pages are back before they are forgotten. Relaxed on failure: a page was lost
-            // again, and the range stands.
+            // ORDER: SeqCst, partner `note`: pages are back before they are forgotten. Relaxed on failure: a page was
+            // lost again, and the range stands.
             let _ = word.compare_exchange(range.0, forgotten, Ordering::SeqCst, Ordering::Relaxed);
         }
         Ok(())
@@ -169,7 +191,7 @@ mod tests {
     }
 
     fn restore_all(lost: &Lost) {
-        lost.restore(|_, _| Ok::<_, ()>(())).unwrap();
+        lost.restore(false, |_, _| Ok::<_, ()>(())).unwrap();
     }
 
     proptest! {
@@ -201,12 +223,33 @@ mod tests {
     fn a_page_lost_again_while_it_is_put_back_stays_lost() {
         let lost = Lost::new(100 * PAGE, PAGE);
         lost.note(7 * PAGE, 6);
-        lost.restore(|_, _| {
+        lost.restore(false, |_, _| {
             lost.note(7 * PAGE, 6);
             Ok::<_, ()>(())
         })
         .unwrap();
         assert!(is_lost(&lost, 7));
+    }
+
+    #[test]
+    fn nothing_is_put_back_while_zeros_are_being_put_in_place() {
+        let lost = Lost::new(100 * PAGE, PAGE);
+        lost.stand_in(7 * PAGE, 6, || restore_all(&lost));
+        assert!(is_lost(&lost, 7));
+        restore_all(&lost);
+        assert!(!is_lost(&lost, 7));
+    }
+
+    #[test]
+    fn pages_between_joined_ranges_are_put_back_only_where_that_loses_nothing() {
+        let lost = Lost::new(1000 * PAGE, PAGE);
+        for range in 0..=RANGES {
+            lost.note(range * 10 * PAGE, 6);
+        }
+        let mut pages = Vec::new();
+        lost.restore(true, |start, end| Ok::<_, ()>(pages.push(start / PAGE..end / PAGE))).unwrap();
+        assert!(pages.iter().all(|pages| pages.len() == 1), "{pages:?}");
+        assert!(is_lost(&lost, 0) && is_lost(&lost, RANGES * 10) && !is_lost(&lost, 10 * (RANGES - 1) + 2_000));
     }
 
     #[test]

@@ -202,6 +202,11 @@ impl Mapping {
         unsafe { self.base.add(offset) }
     }
 
+    /// The offset of an address that lies in the pages.
+    pub(super) fn offset_of(&self, address: *const u8) -> Option<u64> {
+        self.holds(address.addr()).then(|| (address.addr() - self.start()) as u64)
+    }
+
     /// Whether an address lies in the pages.
     pub(super) fn holds(&self, address: usize) -> bool {
         (self.start()..self.start() + self.capacity).contains(&address)
@@ -339,7 +344,9 @@ impl Mapping {
 
     /// Puts the file's pages back where pages were lost and zeros stand in their place.
     pub(crate) fn restore(&self, protection: Protection) -> Result<(), Errno> {
-        self.lost.restore(|start, end| {
+        // Pages of a private mapping that were not lost may hold what this process has written, and only they do.
+        let exact_only = self.sharing == Sharing::Private;
+        self.lost.restore(exact_only, |start, end| {
             let length = end.min(self.capacity) - start;
             let address = self.page_address(start);
             let (file, offset) = (self.file.as_fd(), self.offset + start as u64);

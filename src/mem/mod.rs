@@ -12,6 +12,7 @@ pub(crate) mod backoff;
 pub(crate) mod buffer;
 mod current;
 pub(crate) mod fence;
+pub(crate) mod fork_lock;
 mod guard;
 pub(crate) mod hazard;
 mod lost;

@@ -1,21 +1,22 @@
 //! The address ranges of all views that are out, where a signal handler can find them.
 //!
-//! Decision: slots that are never freed, in chunks that are never moved. A slot's fields are atomics, so that the
-//! handler looks through them while other threads pin and unpin. It follows a slot's mapping only when the faulting
-//! address lies in the slot's range: the thread that faulted is then using the view, so that it is out, and its mapping
-//! lives.
+//! Decision: slots that are never freed, in chunks that are never moved, claimed and left by atomics alone: the handler
+//! looks through them while other threads pin and unpin, and a fork cannot cut a change of them in two. The handler
+//! follows a slot's mapping only when the faulting address lies in the slot's range: the thread that faulted is then
+//! using the view, so that it is out, and its mapping lives.
 
-use super::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
+use super::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 use super::mapping::Mapping;
 use super::span::Span;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 const SLOTS_PER_CHUNK: usize = 64;
 
 /// The range of one view that is out, or of none.
 pub(super) struct Pin {
-    /// First address; 0 when the slot is free.
+    is_claimed: AtomicBool,
+    /// First address; 0 when there is none, or it is being changed.
     start: AtomicUsize,
     /// The address behind the last.
     end: AtomicUsize,
@@ -30,13 +31,11 @@ struct Chunk {
 }
 
 static FIRST: Chunk = Chunk::new();
-static FREE: Mutex<Vec<&'static Pin>> = Mutex::new(Vec::new());
-/// Slots that were ever used are the first so many.
-static USED: AtomicUsize = AtomicUsize::new(0);
 
 impl Pin {
     const fn new() -> Pin {
         Pin {
+            is_claimed: AtomicBool::new(false),
             start: AtomicUsize::new(0),
             end: AtomicUsize::new(0),
             mapping: AtomicPtr::new(std::ptr::null_mut()),
@@ -44,24 +43,43 @@ impl Pin {
         }
     }
 
-    /// Puts the range of a view into a slot. The mapping stays where it is until `remove`.
-    pub(super) fn add(mapping: &Mapping, address: usize, span: Span) -> &'static Pin {
-        let used_before = free().pop();
-        let pin = used_before.unwrap_or_else(fresh);
-        // ORDER: Relaxed, published by the store of `start`.
+    /// Puts the range of a view into a slot. The mapping stays where it is until `leave`.
+    pub(super) fn add(mapping: &Arc<Mapping>, address: usize, span: Span) -> &'static Pin {
+        let pin = loop {
+            match pins().find(|pin| pin.claim()) {
+                Some(pin) => break pin,
+                None => Chunk::append(),
+            }
+        };
+        // ORDER: Relaxed, published by the store of `start`; this holds for the three.
         pin.lost.store(0, Ordering::Relaxed);
-        pin.end.store(address + span.length(), Ordering::Relaxed); // ORDER: Relaxed, as above
-        pin.mapping.store(std::ptr::from_ref(mapping).cast_mut(), Ordering::Relaxed); // ORDER: Relaxed, as above
+        pin.end.store(address + span.length(), Ordering::Relaxed);
+        pin.mapping.store(Arc::as_ptr(mapping).cast_mut(), Ordering::Relaxed);
         // ORDER: Release, partner `range`: who sees the start sees the rest.
         pin.start.store(address, Ordering::Release);
         pin
     }
 
-    /// Takes the range out again.
-    pub(super) fn remove(&'static self) {
+    /// Takes back the slot of a view of this mapping that starts at `address`, for one caller alone: the range is out of
+    /// it from now on, and `leave` follows.
+    pub(super) fn take(mapping: &Arc<Mapping>, address: usize) -> Option<&'static Pin> {
+        of(Arc::as_ptr(mapping)).map(|(pin, _)| pin).find(|pin| {
+            // ORDER: Relaxed: of several callers one succeeds, and the rest of the slot was acquired by `of`.
+            pin.start.compare_exchange(address, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    /// Leaves the slot to the next view.
+    pub(super) fn leave(&'static self) {
         // ORDER: Relaxed: the view's accesses are over, so nobody looks for its addresses any more.
         self.start.store(0, Ordering::Relaxed);
-        free().push(self);
+        // ORDER: Release, partner `claim`: whoever claims it next finds it without a range.
+        self.is_claimed.store(false, Ordering::Release);
+    }
+
+    /// The bytes from `start` to the end of a range that was taken.
+    pub(super) fn length_from(&self, start: usize) -> u64 {
+        (self.end.load(Ordering::Relaxed) - start) as u64 // ORDER: Relaxed, acquired with the start
     }
 
     /// Why pages of the view were lost: a positive error number, or 0.
@@ -69,6 +87,12 @@ impl Pin {
         // ORDER: Relaxed, partner `note_lost`: set on the thread that uses the view, or by one that shares it by means
         // of its own.
         self.lost.load(Ordering::Relaxed)
+    }
+
+    fn claim(&self) -> bool {
+        // ORDER: Acquire, partner `leave`. Relaxed on failure: nothing is concluded.
+        let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+        !self.is_claimed.load(failure) && self.is_claimed.compare_exchange(false, true, success, failure).is_ok()
     }
 
     fn range(&self) -> Range<usize> {
@@ -87,10 +111,24 @@ impl Chunk {
     }
 
     fn next(&self) -> Option<&'static Chunk> {
-        // ORDER: Acquire, partner `fresh`: the chunk is whole before it is reachable.
+        // ORDER: Acquire, partner `append`: the chunk is whole before it is reachable.
         let next = self.next.load(Ordering::Acquire);
         // SAFETY: null, or a chunk that was leaked; it is only atomics.
         unsafe { next.as_ref() }
+    }
+
+    /// Makes free slots reachable.
+    fn append() {
+        let new = Box::into_raw(Box::new(Chunk::new()));
+        let mut last = &FIRST;
+        loop {
+            // ORDER: Release, partner `next`. Relaxed on failure: `next` reads it again.
+            let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+            if last.next.compare_exchange(std::ptr::null_mut(), new, success, failure).is_ok() {
+                return;
+            }
+            last = last.next().unwrap_or(last);
+        }
     }
 }
 
@@ -116,11 +154,7 @@ pub(super) fn note_lost(addresses: Range<usize>, errno: i32) {
 
 /// The address ranges of the views of one mapping that are out.
 pub(super) fn ranges_of(mapping: &Mapping) -> impl Iterator<Item = Range<usize>> {
-    // ORDER: Relaxed: `range` is read first and acquires it.
-    pins()
-        .map(|pin| (pin.range(), pin.mapping.load(Ordering::Relaxed)))
-        .filter(move |(range, of)| !range.is_empty() && std::ptr::eq(*of, mapping))
-        .map(|(range, _)| range)
+    of(std::ptr::from_ref(mapping)).map(|(_, range)| range)
 }
 
 /// Whether any view is out. Async-signal-safe.
@@ -128,32 +162,15 @@ pub(super) fn any() -> bool {
     pins().any(|pin| !pin.range().is_empty())
 }
 
+fn of(mapping: *const Mapping) -> impl Iterator<Item = (&'static Pin, Range<usize>)> {
+    pins().filter_map(move |pin| {
+        let range = pin.range();
+        // ORDER: Relaxed, acquired with the start.
+        let is_of = !range.is_empty() && std::ptr::eq(pin.mapping.load(Ordering::Relaxed), mapping);
+        is_of.then_some((pin, range))
+    })
+}
+
 fn pins() -> impl Iterator<Item = &'static Pin> {
-    // ORDER: Acquire, partner `fresh`: the chunks of so many slots are reachable.
-    let used = USED.load(Ordering::Acquire);
-    std::iter::successors(Some(&FIRST), |chunk| chunk.next()).flat_map(|chunk| &chunk.pins).take(used)
-}
-
-fn free() -> MutexGuard<'static, Vec<&'static Pin>> {
-    FREE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A slot that was never used.
-fn fresh() -> &'static Pin {
-    // One at a time.
-    let _growing = free();
-    let mut chunk = &FIRST;
-    // ORDER: Relaxed, changed under the lock only.
-    let index = USED.load(Ordering::Relaxed);
-    for _ in 0..index / SLOTS_PER_CHUNK {
-        chunk = chunk.next().unwrap_or_else(|| {
-            let next: &'static Chunk = Box::leak(Box::new(Chunk::new()));
-            // ORDER: Release, partner `Chunk::next`.
-            chunk.next.store(std::ptr::from_ref(next).cast_mut(), Ordering::Release);
-            next
-        });
-    }
-    // ORDER: Release, partner `pins`.
-    USED.store(index + 1, Ordering::Release);
-    &chunk.pins[index % SLOTS_PER_CHUNK]
+    std::iter::successors(Some(&FIRST), |chunk| chunk.next()).flat_map(|chunk| &chunk.pins)
 }

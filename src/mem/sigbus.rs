@@ -2,21 +2,24 @@
 //! else goes to whoever had the signal before.
 //!
 //! Decision: the actions that were found when ours was put on top are kept in a list that only grows, each with the one
-//! below it. When a host's handler that was installed over ours calls ours with the signal that it got from us, we go on
-//! with the action below it, so that the two never call each other in a circle.
+//! below it. A handler that gets a signal from us may give it back: one that was installed over ours calls ours with it,
+//! and one that restores what it found and raises the signal anew (Python's faulthandler) sends it again. In both cases
+//! we go on with the action below it, so that the two never pass a signal to and fro. The first is known by a stamp on
+//! the delivery, the second by being sent from inside the call of that handler.
 //!
-//! Decision: a SIGBUS that this process sends to itself while the thread is in a call, or while a view is out, is let
-//! pass once. It comes from a handler that was put over ours after the last `arm`, as Python's faulthandler: it took our
-//! fault, has put us back, and raises the signal again. The access then faults again, into us.
+//! Decision: another SIGBUS that this process sends to itself while the thread is in a call, or while a view is out, is
+//! let pass once. It comes from a handler that was put over ours after the last `arm`, as faulthandler again: it took our
+//! fault, has put us back, and raises the signal. The access then faults again, into us.
 
 use super::atomic::{AtomicBool, AtomicUsize, Ordering};
+use super::fork_lock::ForkLock;
 use super::{guard, hazard, pins};
 use crate::sys::Errno;
+use crate::sys::process::process_vm_read;
 use crate::sys::signal::{self, Action, Delivery, Disposition, Handle};
 use std::cell::{Cell, UnsafeCell};
-use std::sync::{Mutex, PoisonError};
 
-/// What the last guarded access of a thread that faulted ran into.
+/// What a guarded access ran into.
 #[derive(Clone, Copy)]
 pub(super) struct Fault {
     /// The address that could not be accessed.
@@ -25,34 +28,25 @@ pub(super) struct Fault {
     pub(super) is_memory_error: bool,
 }
 
-const NO_FAULT: Fault = Fault { address: 0, is_memory_error: false };
-
 thread_local! {
-    static LAST_FAULT: Cell<Fault> = const { Cell::new(NO_FAULT) };
+    /// What the last guarded access of this thread that faulted ran into, until it is asked for.
+    static LAST_FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
     /// Whether a SIGBUS of this process's own was let pass since the last fault.
     static LET_PASS: Cell<bool> = const { Cell::new(false) };
-    static PASSED_ON: Cell<PassedOn> = const { Cell::new(PassedOn { delivery: 0, frame: 0, place: 0 }) };
+    /// Where the stamp of the delivery stands that this thread passed on last, and the stamp; 0 when that is over.
+    static PASSED_ON: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// The signal that this thread is passing on, and to which place in the list.
-#[derive(Clone, Copy)]
-struct PassedOn {
-    delivery: usize,
-    frame: usize,
-    place: usize,
-}
-
-/// Puts our handler on top, over any that was installed since; ours stays chained to it. Not async-signal-safe.
+/// Puts our handler on top, over any that was installed since; that one gets what is not ours. Not async-signal-safe.
 pub(crate) fn arm() -> Result<(), Errno> {
-    static ARMING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = ARMING.lock().unwrap_or_else(PoisonError::into_inner);
-    let ours = Action::calling::<Sigbus>();
+    static ARMING: ForkLock = ForkLock::new();
+    let _one_at_a_time = ARMING.lock();
     let current = Action::current()?;
-    if current.is_same(&ours) {
+    if current.is_calling::<Sigbus>() {
         return Ok(());
     }
     let below = TOP.load(Ordering::Relaxed); // ORDER: Relaxed, changed under the lock only
-    let known = SAVED.iter().position(|saved| saved.action().is_some_and(|action| action.is_same(&current)));
+    let known = SAVED.iter().position(|saved| saved.renew(&current));
     let place = match known {
         Some(index) => index + 1,
         // A host that installs more different handlers than the list holds keeps the oldest ones.
@@ -60,12 +54,12 @@ pub(crate) fn arm() -> Result<(), Errno> {
     };
     // ORDER: Release, partner `pass_on`: the place is filled before it is the top.
     TOP.store(place, Ordering::Release);
-    ours.install()
+    Action::calling::<Sigbus>(&current).install()
 }
 
 /// What the last guarded access of this thread that faulted ran into, unless it was asked for already.
-pub(super) fn take_last_fault() -> Fault {
-    LAST_FAULT.replace(NO_FAULT)
+pub(super) fn take_last_fault() -> Option<Fault> {
+    LAST_FAULT.take()
 }
 
 struct Sigbus;
@@ -73,8 +67,9 @@ struct Sigbus;
 impl Handle for Sigbus {
     fn handle(delivery: &mut Delivery) {
         if !delivery.is_fault() {
-            let expected = hazard::is_inside() || pins::any();
-            if !(delivery.is_from_this_process() && expected && !LET_PASS.replace(true)) {
+            let is_raised_anew =
+                delivery.is_from_this_process() && giver(delivery).is_none() && (hazard::is_inside() || pins::any());
+            if !is_raised_anew || LET_PASS.replace(true) {
                 pass_on(delivery);
             }
             return;
@@ -82,7 +77,7 @@ impl Handle for Sigbus {
         LET_PASS.set(false);
         let fault = Fault { address: delivery.address(), is_memory_error: delivery.is_memory_error() };
         if let Some(fixup) = guard::fixup(delivery.pc()) {
-            LAST_FAULT.set(fault);
+            LAST_FAULT.set(Some(fault));
             delivery.set_pc(fixup);
             return;
         }
@@ -95,24 +90,51 @@ impl Handle for Sigbus {
 
 /// Does what would have been done without us.
 fn pass_on(delivery: &Delivery) {
-    let outer = PASSED_ON.get();
-    let frame = std::ptr::from_ref(&outer).addr();
-    // Called by the handler that we called, with the same signal and further down the same stack?
-    let place = if outer.delivery == delivery.identity() && frame < outer.frame {
-        outer.place.checked_sub(1).map_or(0, |index| SAVED[index].below())
-    } else {
+    let place = match giver(delivery) {
+        Some(giver) => SAVED[giver - 1].below(),
         // ORDER: Acquire, partner `arm`.
-        TOP.load(Ordering::Acquire)
+        None => TOP.load(Ordering::Acquire),
     };
-    let saved = place.checked_sub(1).map(|index| &SAVED[index]);
-    PASSED_ON.set(PassedOn { delivery: delivery.identity(), frame, place });
-    match saved.and_then(Saved::take) {
+    let (before, outer) = (delivery.stamp(), PASSED_ON.get());
+    delivery.set_stamp(STAMP | place);
+    PASSED_ON.set((delivery.stamp_address(), STAMP | place));
+    match place.checked_sub(1).and_then(|index| SAVED[index].take()) {
         Some(action) if action.disposition() == Disposition::Handler => action.call(delivery),
         // The kernel does not ignore a fault either.
         Some(action) if action.disposition() == Disposition::Ignore && !delivery.is_fault() => {}
         _ => end(delivery),
     }
+    delivery.set_stamp(before);
     PASSED_ON.set(outer);
+}
+
+/// What a stamp is made of, beside the place that the signal was passed on to.
+const STAMP: usize = 0x6d61_7073_6861 << 16;
+
+/// The place of the handler that got this signal from us and gave it back, if one did.
+fn giver(delivery: &Delivery) -> Option<usize> {
+    let stamp = match delivery.stamp() {
+        0 => stamp_of_raiser(delivery),
+        stamp => stamp,
+    };
+    let place = stamp ^ STAMP;
+    (1..=SAVED.len()).contains(&place).then_some(place)
+}
+
+/// The stamp of the delivery whose handler is sending this signal: the one passed on last, if its stamp still stands a
+/// little up the stack. A handler that was left by siglongjmp(3) has none any more.
+fn stamp_of_raiser(delivery: &Delivery) -> usize {
+    const NEAR: usize = 256 << 10;
+    let (address, stamp) = PASSED_ON.get();
+    let distance = address.wrapping_sub(delivery.stack_pointer());
+    if delivery.is_fault() || !delivery.is_from_this_process() || distance > NEAR {
+        return 0;
+    }
+    let mut found = 0usize;
+    let from = std::ptr::without_provenance(address);
+    // SAFETY: `found` is ours; what the other address is, the kernel finds out.
+    let read = unsafe { process_vm_read((&raw mut found).cast(), from, size_of::<usize>()) };
+    if read == Ok(size_of::<usize>()) && found == stamp { stamp } else { 0 }
 }
 
 /// Ends the process by this signal: at once if it was sent, else when the access is repeated.
@@ -126,25 +148,24 @@ fn end(delivery: &Delivery) {
 
 /// A place in the list of actions that ours was put over.
 struct Saved {
-    /// 0 free, 1 filled.
-    filled: AtomicUsize,
+    is_filled: AtomicBool,
     action: UnsafeCell<Option<Action>>,
     /// The place below, counted from 1; 0 for none.
     below: AtomicUsize,
     /// Whether an action that is for one signal only has had it.
-    spent: AtomicBool,
+    is_spent: AtomicBool,
 }
 
-// SAFETY: `action` is written once, by the one that fills the place under the lock of `arm`, and read only when `filled`
-// says so.
+// SAFETY: `action` is written once, by the one that fills the place under the lock of `arm`, and read only when
+// `is_filled` says so.
 unsafe impl Sync for Saved {}
 
 static SAVED: [Saved; 32] = [const {
     Saved {
-        filled: AtomicUsize::new(0),
+        is_filled: AtomicBool::new(false),
         action: UnsafeCell::new(None),
         below: AtomicUsize::new(0),
-        spent: AtomicBool::new(false),
+        is_spent: AtomicBool::new(false),
     }
 }; 32];
 /// The place of the action that ours was put over last, counted from 1; 0 for none.
@@ -154,20 +175,29 @@ impl Saved {
     /// Takes an action into a free place; false when it is taken. Under the lock of `arm`.
     fn fill(&self, action: Action, below: usize) -> bool {
         // ORDER: Relaxed, changed under the lock only.
-        if self.filled.load(Ordering::Relaxed) != 0 {
+        if self.is_filled.load(Ordering::Relaxed) {
             return false;
         }
         // SAFETY: nobody reads a place that is not filled, and only one fills at a time.
         unsafe { *self.action.get() = Some(action) };
-        self.below.store(below, Ordering::Relaxed); // ORDER: Relaxed, published with `filled`
+        self.below.store(below, Ordering::Relaxed); // ORDER: Relaxed, published with `is_filled`
         // ORDER: Release, partner `action`.
-        self.filled.store(1, Ordering::Release);
+        self.is_filled.store(true, Ordering::Release);
         true
+    }
+
+    /// Whether it holds this action, which has been installed anew. Under the lock of `arm`.
+    fn renew(&self, action: &Action) -> bool {
+        let holds = self.action().is_some_and(|saved| saved.is_same(action));
+        if holds {
+            self.is_spent.store(false, Ordering::Relaxed); // ORDER: Relaxed: a flag of its own
+        }
+        holds
     }
 
     fn action(&self) -> Option<Action> {
         // ORDER: Acquire, partner `fill`.
-        if self.filled.load(Ordering::Acquire) == 0 {
+        if !self.is_filled.load(Ordering::Acquire) {
             return None;
         }
         // SAFETY: filled, and never written again.
@@ -178,13 +208,13 @@ impl Saved {
     fn take(&self) -> Option<Action> {
         let action = self.action()?;
         // ORDER: Relaxed: a flag of its own.
-        if action.is_once() && self.spent.swap(true, Ordering::Relaxed) {
+        if action.is_once() && self.is_spent.swap(true, Ordering::Relaxed) {
             return Some(Action::default_action());
         }
         Some(action)
     }
 
     fn below(&self) -> usize {
-        self.below.load(Ordering::Relaxed) // ORDER: Relaxed, acquired with the top or by the caller's own place
+        self.below.load(Ordering::Relaxed) // ORDER: Relaxed, acquired with the top
     }
 }

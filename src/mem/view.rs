@@ -20,6 +20,21 @@ impl View {
         View { mapping, span, pin }
     }
 
+    /// Hands the address out; the bytes stay until `recall`.
+    pub(crate) fn hand_out(self) -> *mut u8 {
+        std::mem::ManuallyDrop::new(self).as_ptr()
+    }
+
+    /// The view of this mapping whose address was handed out; None when it is not out.
+    pub(crate) fn recall(mapping: &Arc<Mapping>, address: *mut u8) -> Option<View> {
+        let start = mapping.offset_of(address)?;
+        let pin = Pin::take(mapping, address.addr())?;
+        let span = Span::within(start, pin.length_from(address.addr()), mapping.capacity()).ok()?;
+        // SAFETY: the view that was handed out kept its share of the mapping, and `take` gives it to one caller alone.
+        unsafe { Arc::decrement_strong_count(Arc::as_ptr(mapping)) };
+        Some(View { mapping: mapping.clone(), span, pin })
+    }
+
     /// The first byte's address. Other threads and processes may change the bytes at any moment, so read and write
     /// them as one does shared memory: by atomics, by volatile accesses, or under a lock. Do not write through it
     /// while the region is read-only.
@@ -52,6 +67,6 @@ impl View {
 
 impl Drop for View {
     fn drop(&mut self) {
-        self.pin.remove();
+        self.pin.leave();
     }
 }

@@ -12,7 +12,7 @@ use crate::sys::Errno;
 use crate::sys::file;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 impl Region {
     /// Makes the region and its file `length` bytes long. What is added reads as zeros, and its storage is reserved
@@ -48,7 +48,7 @@ impl Region {
         if length > mapping.capacity() {
             return Err(Error::PastReserve { length, reserve: mapping.capacity() });
         }
-        let _one_at_a_time = self.growing();
+        let _one_at_a_time = self.growing.lock();
         let size = self.status()?.size;
         self.extend_file(size, length)?;
         if length <= mapping.length() {
@@ -144,7 +144,7 @@ impl Region {
     /// # Errors
     /// EIO: the file cannot be asked for its length.
     pub fn refresh_in_place(&self) -> Result<bool> {
-        let _one_at_a_time = self.growing();
+        let _one_at_a_time = self.growing.lock();
         self.restore()?;
         let length = self.available()?.min(self.in_place_limit());
         let old = self.length();
@@ -198,10 +198,6 @@ impl Region {
     fn restore(&self) -> Result<()> {
         let restored = self.mapping().restore(self.access().protection());
         restored.map_err(|errno| Error::system("mmap", "the region's file", errno))
-    }
-
-    fn growing(&self) -> MutexGuard<'_, ()> {
-        self.growing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

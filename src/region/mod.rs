@@ -10,6 +10,7 @@ pub(crate) mod options;
 use crate::error::{Error, Result};
 use crate::mem::atomic::AtomicBool;
 pub(crate) use crate::mem::buffer::{Destination, Source};
+use crate::mem::fork_lock::ForkLock;
 use crate::mem::mapping::{Mapping, Protector};
 use crate::mem::sigbus;
 use crate::mem::span::Span;
@@ -19,7 +20,7 @@ use crate::sys::file::{self, Status};
 use crate::sys::map::{Advice as KernelAdvice, Sharing};
 use options::{Access, Options};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// A range of a file, mapped into this process. All methods that take `&self` may be called on any threads at the
 /// same time. Dropping it unmaps the bytes, once the last view has been dropped too.
@@ -39,7 +40,7 @@ pub struct Region {
     locked: bool,
     populate: bool,
     /// Held by whoever changes the length.
-    growing: Mutex<()>,
+    growing: ForkLock,
 }
 
 /// What a region was opened from.
@@ -128,7 +129,7 @@ impl Region {
             sparse: options.sparse,
             locked: options.locked,
             populate: options.populate,
-            growing: Mutex::default(),
+            growing: ForkLock::default(),
         }
     }
 
@@ -288,9 +289,15 @@ impl Region {
         Ok(View::new(self.mapping.clone(), self.span(offset, length)?))
     }
 
+    /// The view whose address was handed out for the C interface; EINVAL when it is not out.
+    pub(crate) fn recall(&self, address: *mut u8) -> Result<View> {
+        View::recall(&self.mapping, address).ok_or(Error::NotAView { pointer: address.addr() })
+    }
+
     /// How many views are out.
     pub fn views(&self) -> usize {
-        self.mapping.views_past(0)
+        // Each view has a share of the mapping.
+        if Arc::strong_count(&self.mapping) == 1 { 0 } else { self.mapping.views_past(0) }
     }
 
     /// What there is to know about the region; it asks the kernel, at some cost for each page.

@@ -59,9 +59,28 @@ impl Delivery {
         unsafe { self.info().si_addr() }.addr()
     }
 
-    /// Which delivery it is, as long as its handler has not returned.
-    pub(crate) fn identity(&self) -> usize {
-        self.context.addr()
+    /// A number that was put on this delivery, 0 at first. It stands in `uc_link`, which the kernel sets to NULL and does
+    /// not look at again, so that it comes and goes with the delivery.
+    pub(crate) fn stamp(&self) -> usize {
+        // SAFETY: the kernel's context is valid while the handler runs.
+        unsafe { self.link().read() }.addr()
+    }
+
+    /// Puts a number on this delivery.
+    pub(crate) fn set_stamp(&self, stamp: usize) {
+        // SAFETY: the kernel's context is valid while the handler runs.
+        unsafe { self.link().write(std::ptr::without_provenance_mut(stamp)) };
+    }
+
+    /// The address of the place where its stamp stands.
+    pub(crate) fn stamp_address(&self) -> usize {
+        self.link().addr()
+    }
+
+    fn link(&self) -> *mut *mut libc::ucontext_t {
+        let context = self.context.cast::<libc::ucontext_t>();
+        // SAFETY: computes an address inside the kernel's context.
+        unsafe { &raw mut (*context).uc_link }
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -76,6 +95,19 @@ impl Delivery {
         let context = self.context.cast::<libc::ucontext_t>();
         // SAFETY: the kernel's context is valid while the handler runs; this computes an address inside it.
         unsafe { (&raw mut (*context).uc_mcontext.pc).cast() }
+    }
+
+    /// Where the thread's stack ended when it was interrupted.
+    pub(crate) fn stack_pointer(&self) -> usize {
+        let context = self.context.cast::<libc::ucontext_t>();
+        // SAFETY: the kernel's context is valid while the handler runs; this computes an address inside it.
+        #[cfg(target_arch = "x86_64")]
+        let register = unsafe { (&raw const (*context).uc_mcontext.gregs[libc::REG_RSP as usize]).cast::<usize>() };
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        let register = unsafe { (&raw const (*context).uc_mcontext.sp).cast::<usize>() };
+        // SAFETY: inside the kernel's context.
+        unsafe { register.read() }
     }
 
     /// The instruction at which the thread was interrupted.
@@ -107,12 +139,15 @@ pub(crate) enum Disposition {
 }
 
 impl Action {
-    /// Calls `H`, on the alternate stack where the thread has one, and also for a SIGBUS inside itself.
-    pub(crate) fn calling<H: Handle>() -> Action {
+    /// Calls `H`, on the alternate stack where the thread has one, and also for a SIGBUS inside itself. System calls that
+    /// a SIGBUS interrupts go on where they would have gone on with the action that it stands over.
+    pub(crate) fn calling<H: Handle>(over: &Action) -> Action {
         // SAFETY: a sigaction of zeros is valid: the default action with an empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = enter::<H> as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+        let restarts = over.disposition() != Disposition::Handler || over.0.sa_flags & libc::SA_RESTART != 0;
+        let restart = if restarts { libc::SA_RESTART } else { 0 };
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER | restart;
         Action(action)
     }
 
@@ -137,10 +172,18 @@ impl Action {
         Errno::check(unsafe { libc::sigaction(libc::SIGBUS, &self.0, std::ptr::null_mut()) }).map(drop)
     }
 
-    /// Whether it calls the same function.
+    /// Whether it calls `H`.
+    pub(crate) fn is_calling<H: Handle>(&self) -> bool {
+        self.0.sa_sigaction == enter::<H> as *const () as usize
+    }
+
+    /// Whether it is the same in every respect.
     pub(crate) fn is_same(&self, other: &Action) -> bool {
+        // SAFETY: only asks sets that the kernel or `zeroed` has filled.
+        let blocks = |action: &Action, signal| unsafe { libc::sigismember(&action.0.sa_mask, signal) };
         self.0.sa_sigaction == other.0.sa_sigaction
-            && self.0.sa_flags & libc::SA_SIGINFO == other.0.sa_flags & libc::SA_SIGINFO
+            && self.0.sa_flags == other.0.sa_flags
+            && (1..=libc::SIGRTMAX()).all(|signal| blocks(self, signal) == blocks(other, signal))
     }
 
     pub(crate) fn disposition(&self) -> Disposition {
