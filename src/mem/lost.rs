@@ -247,7 +247,11 @@ mod tests {
             lost.note(range * 10 * PAGE, 6);
         }
         let mut pages = Vec::new();
-        lost.restore(true, |start, end| Ok::<_, ()>(pages.push(start / PAGE..end / PAGE))).unwrap();
+        lost.restore(true, |start, end| {
+            pages.push(start / PAGE..end / PAGE);
+            Ok::<_, ()>(())
+        })
+        .unwrap();
         assert!(pages.iter().all(|pages| pages.len() == 1), "{pages:?}");
         assert!(is_lost(&lost, 0) && is_lost(&lost, RANGES * 10) && !is_lost(&lost, 10 * (RANGES - 1) + 2_000));
     }

@@ -5,7 +5,7 @@
 //! below it. A handler that gets a signal from us may give it back: one that was installed over ours calls ours with it,
 //! and one that restores what it found and raises the signal anew (Python's faulthandler) sends it again. In both cases
 //! we go on with the action below it, so that the two never pass a signal to and fro. The first is known by a stamp on
-//! the delivery, the second by being sent from inside the call of that handler.
+//! the delivery, or by being on top of ours; the second by sending it from inside its call.
 //!
 //! Decision: another SIGBUS that this process sends to itself while the thread is in a call, or while a view is out, is
 //! let pass once. It comes from a handler that was put over ours after the last `arm`, as faulthandler again: it took our
@@ -111,8 +111,18 @@ fn pass_on(delivery: &Delivery) {
 /// What a stamp is made of, beside the place that the signal was passed on to.
 const STAMP: usize = 0x6d61_7073_6861 << 16;
 
-/// The place of the handler that got this signal from us and gave it back, if one did.
+/// The place of the handler that gives this signal to us, having got it from us or from the kernel, if one does.
 fn giver(delivery: &Delivery) -> Option<usize> {
+    returner(delivery).or_else(|| {
+        // When ours is not on top, the one that is has called it.
+        let on_top = Action::current().ok().filter(|action| !action.is_calling::<Sigbus>())?;
+        let index = SAVED.iter().position(|saved| saved.holds(&on_top))?;
+        Some(index + 1)
+    })
+}
+
+/// The place of the handler that got this signal from us and gives it back, if one does.
+fn returner(delivery: &Delivery) -> Option<usize> {
     let stamp = match delivery.stamp() {
         0 => stamp_of_raiser(delivery),
         stamp => stamp,
@@ -188,30 +198,30 @@ impl Saved {
 
     /// Whether it holds this action, which has been installed anew. Under the lock of `arm`.
     fn renew(&self, action: &Action) -> bool {
-        let holds = self.action().is_some_and(|saved| saved.is_same(action));
+        let holds = self.holds(action);
         if holds {
             self.is_spent.store(false, Ordering::Relaxed); // ORDER: Relaxed: a flag of its own
         }
         holds
     }
 
-    fn action(&self) -> Option<Action> {
+    fn holds(&self, action: &Action) -> bool {
+        self.action().is_some_and(|saved| saved.is_same(action))
+    }
+
+    fn action(&self) -> Option<&Action> {
         // ORDER: Acquire, partner `fill`.
         if !self.is_filled.load(Ordering::Acquire) {
             return None;
         }
         // SAFETY: filled, and never written again.
-        unsafe { *self.action.get() }
+        unsafe { &*self.action.get() }.as_ref()
     }
 
-    /// The action to pass a signal on to; the default once an action for one signal only has had it.
-    fn take(&self) -> Option<Action> {
-        let action = self.action()?;
+    /// The action to pass a signal on to; None, for the default, once an action for one signal only has had it.
+    fn take(&self) -> Option<&Action> {
         // ORDER: Relaxed: a flag of its own.
-        if action.is_once() && self.is_spent.swap(true, Ordering::Relaxed) {
-            return Some(Action::default_action());
-        }
-        Some(action)
+        self.action().filter(|action| !action.is_once() || !self.is_spent.swap(true, Ordering::Relaxed))
     }
 
     fn below(&self) -> usize {

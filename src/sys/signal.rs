@@ -26,9 +26,9 @@ extern "C" fn enter<H: Handle>(_signal: c_int, info: *mut libc::siginfo_t, conte
 }
 
 impl Delivery {
-    fn info(&self) -> libc::siginfo_t {
-        // SAFETY: the kernel's siginfo is valid while the handler runs.
-        unsafe { self.info.read() }
+    fn info(&self) -> &libc::siginfo_t {
+        // SAFETY: the kernel's siginfo is valid and constant while the handler runs.
+        unsafe { &*self.info }
     }
 
     fn code(&self) -> c_int {
