@@ -68,14 +68,14 @@ fn a_null_pointer_is_einval_where_there_is_something_to_put_there() {
     refused(c::open_sized(ptr::null(), ptr::null(), 0), EINVAL, &["'path' is NULL"]);
     let path = c::c_path(&path);
     let options = mapshare_options::default();
-    // SAFETY: a NULL ret_region is refused before anything is written.
-    let results = unsafe {
-        [
-            mapshare::ffi::open::mapshare_open(path.as_ptr(), &options, size_of_val(&options), ptr::null_mut()),
-            mapshare::ffi::open::mapshare_open_fd(0, &options, size_of_val(&options), ptr::null_mut()),
-            mapshare::ffi::open::mapshare_open_at(AT_FDCWD, path.as_ptr(), &options, 40, ptr::null_mut()),
-        ]
-    };
+    let (path, size, none) = (path.as_ptr(), size_of_val(&options), ptr::null_mut());
+    // SAFETY: a NULL ret_region is refused before anything is written; as the next two.
+    let by_path = unsafe { mapshare::ffi::open::mapshare_open(path, &options, size, none) };
+    // SAFETY: see above.
+    let by_fd = unsafe { mapshare::ffi::open::mapshare_open_fd(0, &options, size, none) };
+    // SAFETY: see above.
+    let by_directory = unsafe { mapshare::ffi::open::mapshare_open_at(AT_FDCWD, path, &options, size, none) };
+    let results = [by_path, by_fd, by_directory];
     assert_eq!(results, [-EINVAL; 3]);
     assert!(c::last_error().contains("'ret_region' is NULL"), "{}", c::last_error());
 }

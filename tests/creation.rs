@@ -3,7 +3,7 @@
 mod common;
 
 use common::files::on_small_tmpfs;
-use common::process::{Partner, Refusal, forked, listen, refuse, role, tell, watchdog};
+use common::process::{Partner, Refusal, StopAtEnd, forked, listen, refuse, role, tell, watchdog};
 use common::*;
 use libc::*;
 use std::fs;
@@ -404,6 +404,7 @@ fn what_takes_the_place_of_a_file_during_open_is_refused_too() {
                     assert_eq!(result, 0);
                 }
             });
+            let _stop = StopAtEnd(&stop);
             let mut opened = 0;
             for round in 0..20_000 {
                 match DOORS[round % 2].open(&file, &no_follow) {
@@ -414,7 +415,6 @@ fn what_takes_the_place_of_a_file_during_open_is_refused_too() {
                     Err(failure) => assert_eq!(failure.code, refusal, "{}", failure.text),
                 }
             }
-            stop.store(true, Ordering::Relaxed);
             assert!(opened > 0 && opened < 20_000, "{opened} were opened: nothing changed meanwhile");
         });
         if fs::symlink_metadata(&file).unwrap().ino() != inode {

@@ -128,7 +128,7 @@ struct Other(Partner);
 impl Other {
     fn start<F: Fn()>(test: F, path: &std::path::Path) -> Other {
         let mut partner = Partner::start(test, "other");
-        partner.say(path.to_str().unwrap());
+        partner.say(path.to_str().expect("it works"));
         Other(partner)
     }
 

@@ -383,6 +383,10 @@ fn an_ignored_signal_does_not_interrupt_a_system_call() {
                 let text = std::fs::read_to_string(format!("/proc/{target}/task/{thread}/status")).unwrap_or_default();
                 !text.contains("SigPnd:\t0000000000000000")
             };
+            // Not longer than the parent.
+            // SAFETY: no memory is passed.
+            unsafe { prctl(PR_SET_PDEATHSIG, SIGKILL) };
+            watchdog();
             for _ in 0..3 {
                 while !is_asleep() {
                     std::hint::spin_loop();

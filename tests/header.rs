@@ -32,9 +32,10 @@ fn the_committed_header_is_the_generated_one() {
 fn the_header_alone_compiles_as_c_and_cpp_without_a_warning() {
     let folder = Folder::new();
     let strict = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow", "-Wconversion", "-fsyntax-only"];
-    let mut compilers: Vec<(fn() -> Command, &str)> =
+    type Compiler = fn() -> Command;
+    let mut compilers: Vec<(Compiler, &str)> =
         vec![(|| compiler(Language::C), "c"), (|| compiler(Language::Cpp), "c++")];
-    let clangs: [(fn() -> Command, _, _); 2] =
+    let clangs: [(Compiler, _, _); 2] =
         [(|| Command::new("clang"), "clang", "c"), (|| Command::new("clang++"), "clang++", "c++")];
     for (command, name, language) in clangs {
         match exists(name) {

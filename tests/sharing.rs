@@ -16,18 +16,18 @@ const COW: u32 = MAPSHARE_COPY_ON_WRITE;
 fn answer(door: Door) {
     watchdog();
     let path = listen();
-    let region = door.open(&path, &with(RW)).unwrap();
+    let region = door.open(&path, &with(RW)).expect("it works");
     tell("open");
     loop {
         let line = listen();
         match line.split_once(' ') {
             Some(("write", text)) => {
-                region.write(100, text.as_bytes()).unwrap();
+                region.write(100, text.as_bytes()).expect("it works");
                 tell("written");
             }
             Some(("read", length)) => {
-                let bytes = region.bytes(100, length.parse().unwrap());
-                tell(&String::from_utf8(bytes).unwrap());
+                let bytes = region.bytes(100, length.parse().expect("it works"));
+                tell(&String::from_utf8(bytes).expect("it works"));
             }
             _ => return,
         }

@@ -63,7 +63,7 @@ fn file(folder: &Folder, place: usize) -> PathBuf {
 
 /// One call of a random kind, with the codes that it may give.
 fn step(random: &mut Random, places: &Places, folder: &Folder, views: &mut Vec<(Token, usize)>) -> (&'static str, i32) {
-    let tokens = *places.lock().unwrap();
+    let tokens = *places.lock().expect("it works");
     let place = random.below(PLACES as u64) as usize;
     let region = tokens[place];
     let (offset, length) = (random.offset(), random.below(5000));
@@ -104,8 +104,8 @@ fn step(random: &mut Random, places: &Places, folder: &Folder, views: &mut Vec<(
         _ => {
             let result = code(region.unmap());
             if result == 0 {
-                let opened = c::open(&file(folder, place), &options(random)).unwrap();
-                places.lock().unwrap()[place] = opened;
+                let opened = c::open(&file(folder, place), &options(random)).expect("it works");
+                places.lock().expect("it works")[place] = opened;
             }
             ("unmap", &[EBADF, EBUSY], result)
         }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::c::{self, Token};
-use common::process::watchdog;
+use common::process::{StopAtEnd, watchdog};
 use common::*;
 use libc::*;
 use proptest::prelude::*;
@@ -149,11 +149,11 @@ fn a_copy_between_a_stale_token_and_its_successor_never_waits_for_itself() {
                     open.protect(MAPSHARE_READ_WRITE).unwrap(); // waits for all calls in flight
                 }
             });
+            let _stop = StopAtEnd(&stop);
             for _ in 0..20_000 {
                 assert_eq!(code(open.copy_from(0, stale, 0, 1)), EBADF);
                 assert_eq!(code(stale.copy_from(0, open, 0, 1)), EBADF);
             }
-            stop.store(true, Ordering::Relaxed);
         });
         open.unmap().unwrap();
     });

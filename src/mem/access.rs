@@ -6,6 +6,7 @@
 use super::buffer::{Destination, Source};
 use super::guard::{self, portable};
 use super::hazard;
+use super::lost::Epoch;
 use super::mapping::{Mapping, Protector};
 use super::sigbus::{self, Fault};
 use super::span::Span;
@@ -23,7 +24,7 @@ impl Mapping {
     pub(crate) fn read(&self, span: Span, to: Destination) -> Result<()> {
         let from = self.address(span).as_ptr();
         let direct = self.accesses_directly();
-        run([(self, span)], false, |done| {
+        run([Side::read(self, span)], false, |done| {
             // SAFETY: the span lies in our pages, and the caller's buffer is as long.
             unsafe { copy(direct, to.address.wrapping_add(done), from.wrapping_add(done), span.length() - done) }
         })
@@ -34,7 +35,7 @@ impl Mapping {
     pub(crate) fn write(&self, span: Span, from: Source) -> Result<()> {
         let to = self.address(span).as_ptr();
         let direct = self.accesses_directly();
-        run([(self, span)], false, |done| {
+        run([Side::written(self, span)], false, |done| {
             // SAFETY: as in `read`, the other way round.
             unsafe { copy(direct, to.wrapping_add(done), from.address.wrapping_add(done), span.length() - done) }
         })
@@ -44,7 +45,7 @@ impl Mapping {
     pub(crate) fn fill(&self, span: Span, byte: u8) -> Result<()> {
         let to = self.address(span).as_ptr();
         let fill = if self.accesses_directly() { guard::fill } else { portable::fill };
-        run([(self, span)], false, |done| {
+        run([Side::written(self, span)], false, |done| {
             // SAFETY: the span lies in our pages.
             unsafe { fill(to.wrapping_add(done), byte, span.length() - done) }
         })
@@ -68,7 +69,7 @@ impl Mapping {
             (false, true) if direct => guard::copy_backward,
             (false, true) => portable::copy_backward,
         };
-        run([(self, span), (to_mapping, to_span)], backward, |done| {
+        run([Side::read(self, span), Side::written(to_mapping, to_span)], backward, |done| {
             // A copy from the end has done the last bytes.
             let skip = if backward { 0 } else { done };
             // SAFETY: both spans lie in their mappings' pages.
@@ -76,14 +77,32 @@ impl Mapping {
         })
     }
 
-    /// ENXIO, ENOSPC or EIO when a view has lost a page of the span, and zeros stand there now.
-    pub(crate) fn check_lost(&self, span: Span) -> Result<()> {
-        if self.lost.overlaps(span) { Err(self.lost_error(span)) } else { Ok(()) }
+    /// ENXIO, ENOSPC or EIO when a view has lost a page of the span, and zeros stand there, or stood there since `began`.
+    #[inline]
+    fn check_lost(&self, span: Span, began: Epoch) -> Result<()> {
+        if self.lost.overlaps(span, began) { Err(self.lost_error(span)) } else { Ok(()) }
     }
 
     #[cold]
     fn lost_error(&self, span: Span) -> Error {
         Error::LostPages { errno: self.lost.errno(), length: span.length() as u64 }
+    }
+
+    /// Why a page of the span that stands as zeros was lost: a positive error number, or 0.
+    pub(super) fn lost_errno(&self, span: Span) -> i32 {
+        if self.lost.overlaps(span, self.lost.epoch()) { self.lost.errno() } else { 0 }
+    }
+
+    /// Brings the span's changed pages to the file's storage and waits for it, or only starts that.
+    pub(crate) fn flush(&self, span: Span, wait: bool) -> Result<()> {
+        let began = self.lost.epoch();
+        let result = match wait {
+            _ if span.length() == 0 => Ok(()),
+            true => self.synchronize(span),
+            false => file::start_writing(self.file(), self.file_position(span), span.length() as u64),
+        };
+        result.map_err(|errno| Error::system("msync", "the region", errno))?;
+        self.check_lost(span, began)
     }
 
     /// Whether this thread may touch the pages itself.
@@ -100,9 +119,9 @@ impl Mapping {
         self.file_offset() + span.start() as u64
     }
 
-    /// Why the page of the byte at `offset` cannot be accessed; None when it is worth to try again, as has been done
-    /// `tries` times since it last could.
-    fn cause(&self, offset: usize, tries: u64) -> Option<Errno> {
+    /// Why the page of the byte at `offset` cannot be read, or written; None when it is worth to try again, as has been
+    /// done `tries` times since it last could.
+    fn cause(&self, offset: usize, is_written: bool, tries: u64) -> Option<Errno> {
         let page = (offset - offset % self.page_size()) as u64;
         let position = self.file_offset() + page;
         match file::status(self.file()) {
@@ -113,10 +132,14 @@ impl Mapping {
             Ok(_) if tries >= TRIES => return Some(Errno::EIO),
             Ok(_) => {}
         }
-        match file::allocate_inside(self.file(), position, self.page_size() as u64) {
+        let room = match is_written {
+            true => file::allocate_inside(self.file(), position, self.page_size() as u64),
+            false => Err(Errno::EBADF), // what is only read gets no storage
+        };
+        match room {
             Ok(()) => None,
             Err(Errno::ENOSPC | Errno::EDQUOT) => Some(Errno::ENOSPC),
-            // A descriptor that cannot write cannot ask.
+            // Nor can a descriptor that cannot write ask for it.
             Err(_) if file::is_on_full_file_system(self.file()) => Some(Errno::ENOSPC),
             Err(_) => None,
         }
@@ -133,7 +156,7 @@ impl Mapping {
         let errno = if fault.is_memory_error {
             Errno::EIO
         } else {
-            match self.cause(offset, self.lost.tries(offset)) {
+            match self.cause(offset, true, self.lost.tries(offset)) {
                 Some(errno) => errno,
                 None => return true,
             }
@@ -164,45 +187,65 @@ unsafe fn copy(direct: bool, to: *mut u8, from: *const u8, length: usize) -> usi
     }
 }
 
+/// One of the mapped ranges of an access.
+struct Side<'a> {
+    mapping: &'a Mapping,
+    span: Span,
+    is_written: bool,
+}
+
+impl Side<'_> {
+    fn read(mapping: &Mapping, span: Span) -> Side<'_> {
+        Side { mapping, span, is_written: false }
+    }
+
+    fn written(mapping: &Mapping, span: Span) -> Side<'_> {
+        Side { mapping, span, is_written: true }
+    }
+}
+
 /// Makes an access, told how many bytes were done before and telling how many more it did, and sees that it touched no
 /// stand-in page.
 #[inline]
-fn run<const N: usize>(
-    sides: [(&Mapping, Span); N],
-    backward: bool,
-    mut access: impl FnMut(usize) -> usize,
-) -> Result<()> {
+fn run<const N: usize>(sides: [Side; N], backward: bool, mut access: impl FnMut(usize) -> usize) -> Result<()> {
+    let began = sides.each_ref().map(|side| side.mapping.lost.epoch());
     let done = access(0);
-    if done < sides[0].1.length() {
+    if done < sides[0].span.length() {
         finish(&sides, backward, done, &mut access)?;
     }
-    sides.iter().try_for_each(|(mapping, span)| mapping.check_lost(*span))
+    sides.iter().zip(began).try_for_each(|(side, began)| side.mapping.check_lost(side.span, began))
 }
 
 /// Goes on with an access that faulted after `done` bytes, or tells why it cannot.
 #[cold]
-fn finish(
-    sides: &[(&Mapping, Span)],
-    backward: bool,
-    mut done: usize,
-    access: &mut dyn FnMut(usize) -> usize,
-) -> Result<()> {
-    let length = sides[0].1.length();
+fn finish(sides: &[Side], backward: bool, mut done: usize, access: &mut dyn FnMut(usize) -> usize) -> Result<()> {
+    let length = sides[0].span.length();
     let mut tries = 0;
     while done < length {
         let at = if backward { length - done - 1 } else { done };
         let fault = sigbus::take_last_fault();
-        let faulted = |mapping: &Mapping| fault.is_none_or(|fault| mapping.holds(fault.address));
-        // A system call does not tell which side it was.
-        for (mapping, span) in sides.iter().filter(|(mapping, _)| faulted(mapping)) {
+        for Side { mapping, span, is_written } in sides {
             let offset = span.start() + at;
+            // A system call does not tell which side it was.
+            if fault.is_some_and(|fault| !mapping.page_holds(offset, fault.address)) {
+                continue;
+            }
             let is_memory_error = fault.is_some_and(|fault| fault.is_memory_error);
-            let errno = if is_memory_error { Some(Errno::EIO) } else { mapping.cause(offset, tries) };
+            let errno = if is_memory_error { Some(Errno::EIO) } else { mapping.cause(offset, *is_written, tries) };
             if let Some(errno) = errno {
                 mapping.count_fault();
                 let (offset, done, length) = (offset as u64, done as u64, length as u64);
                 return Err(Error::Fault { errno: errno.0, offset, done, length });
             }
+        }
+        if tries > TRIES {
+            // The page that was missing is none of these any more, and yet it is.
+            return Err(Error::Fault {
+                errno: Errno::EIO.0,
+                offset: at as u64,
+                done: done as u64,
+                length: length as u64,
+            });
         }
         let more = access(done);
         tries = if more > 0 { 0 } else { tries + 1 };

@@ -1,133 +1,127 @@
 //! Which pages of a mapping have been lost, and stand as zeros until they are put back.
 //!
-//! Decision: a few ranges of pages in atomic words, since it is a signal handler that notes them: no lock, no
-//! allocation. When the words do not suffice, ranges are joined, and pages between them count as lost too.
+//! Decision: one bit a page, in memory that the kernel gives when the first view is taken and fills only where pages are
+//! lost: a signal handler sets the bits, which may not lock or allocate.
 //!
-//! Decision: every note changes its word, by a count in it, so that whoever puts pages back can tell whether one of them
-//! was lost again meanwhile. While zeros are being put in place, after their note, nothing is put back.
+//! Decision: that no call succeeds on zeros is kept by three things. A bit is set before the zeros are there, and again
+//! after, in case it was cleared between. Who asks waits for zeros that are just being put in place. And an access during
+//! which pages were put back counts as one to lost pages, since it may have met the zeros before: an epoch tells, odd
+//! while pages are being put back.
 
-use super::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use super::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::span::Span;
+use crate::sys::{Errno, map};
+use std::ops::Range;
+use std::ptr::NonNull;
 
-/// Ranges that can be told apart.
-const RANGES: usize = 12;
-/// Bits of a word for the first page and for the number of pages; the rest counts the notes.
-const PAGE_BITS: u32 = 26;
-const PAGE_MASK: u64 = (1 << PAGE_BITS) - 1;
-const NOTE: u64 = 1 << (2 * PAGE_BITS);
+const BITS: usize = u64::BITS as usize;
+/// How often a state that another thread is about to end is looked at. A fork can leave it behind without that thread.
+const PATIENCE: u32 = 100_000;
 
 /// The lost pages of one mapping.
 pub(crate) struct Lost {
-    /// log2 of the bytes that count as a page here: so many that the numbers of all of them fit.
-    shift: u32,
+    page_size: usize,
+    /// As many as there are pages in the mapping.
+    words: usize,
+    /// Null until the first view is taken.
+    bits: AtomicPtr<AtomicU64>,
     /// Whether any page was ever lost: the one thing that good calls look at.
     ever: AtomicBool,
-    /// Why the last one was lost: a positive error number.
+    epoch: AtomicU32,
+    /// Threads that are putting zeros in place.
+    standing_in: AtomicU32,
+    /// Why the last page was lost: a positive error number.
     errno: AtomicI32,
     /// The page that was asked about last, and how often in a row.
     tried: AtomicU64,
-    /// Threads that have noted a page and are putting zeros in its place.
-    standing_in: AtomicU32,
-    /// Whether the first range has been made to hold pages that are not lost.
-    is_joined: AtomicBool,
-    ranges: [AtomicU64; RANGES],
+    /// The words that have ever had bits lie from the first (inclusive) to the second (exclusive).
+    used: [AtomicUsize; 2],
 }
 
-/// A range as it stood when it was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range(u64);
-
-impl Range {
-    fn of(first: u64, count: u64) -> Range {
-        Range(first | count << PAGE_BITS)
-    }
-
-    fn first(self) -> u64 {
-        self.0 & PAGE_MASK
-    }
-
-    fn end(self) -> u64 {
-        self.first() + (self.0 >> PAGE_BITS & PAGE_MASK)
-    }
-
-    fn is_empty(self) -> bool {
-        self.first() == self.end()
-    }
-
-    /// Whether `page` lies in it or next to it.
-    fn touches(self, page: u64) -> bool {
-        !self.is_empty() && page + 1 >= self.first() && page <= self.end()
-    }
-
-    /// This range made to hold `page`, and one note more.
-    fn with(self, page: u64) -> Range {
-        let range = if self.is_empty() {
-            Range::of(page, 1)
-        } else {
-            let first = self.first().min(page);
-            Range::of(first, self.end().max(page + 1) - first)
-        };
-        Range(range.0 | (self.0 & !(NOTE - 1)).wrapping_add(NOTE))
-    }
-}
+/// When an access began, as far as lost pages are concerned.
+#[derive(Clone, Copy)]
+pub(super) struct Epoch(u32);
 
 impl Lost {
     /// Nothing lost yet, of a mapping of so many bytes.
-    pub(crate) fn new(capacity: usize, page_size: usize) -> Lost {
-        let mut shift = page_size.trailing_zeros();
-        while capacity as u64 >> shift >= PAGE_MASK {
-            shift += 1;
-        }
+    pub(super) fn new(capacity: usize, page_size: usize) -> Lost {
         Lost {
-            shift,
+            page_size,
+            words: (capacity / page_size).div_ceil(BITS),
+            bits: AtomicPtr::default(),
             ever: AtomicBool::new(false),
+            epoch: AtomicU32::new(0),
+            standing_in: AtomicU32::new(0),
             errno: AtomicI32::new(0),
             tried: AtomicU64::new(0),
-            standing_in: AtomicU32::new(0),
-            is_joined: AtomicBool::new(false),
-            ranges: Default::default(),
+            used: [AtomicUsize::new(usize::MAX), AtomicUsize::new(0)],
+        }
+    }
+
+    /// Gets the memory for the bits, which has to be there before a page can be lost.
+    pub(super) fn prepare(&self) -> Result<(), Errno> {
+        // ORDER: Acquire, partner: the exchange below, also when another thread made it.
+        if !self.bits.load(Ordering::Acquire).is_null() {
+            return Ok(());
+        }
+        let new = map::zero_pages(self.length())?;
+        // ORDER: AcqRel, partner: itself and the loads: the kernel's zeros are there before they are found.
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        if self.bits.compare_exchange(std::ptr::null_mut(), new.as_ptr().cast(), success, failure).is_err() {
+            // SAFETY: made just now, and nobody else has seen it.
+            unsafe { map::unmap(new, self.length()) }?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of the bits.
+    fn length(&self) -> usize {
+        self.words * size_of::<u64>()
+    }
+
+    fn bits(&self) -> &[AtomicU64] {
+        // ORDER: Acquire, partner `prepare`.
+        match NonNull::new(self.bits.load(Ordering::Acquire)) {
+            // SAFETY: so many words of zeros that `prepare` got; they stay until `drop`, and all of them are atomics.
+            Some(bits) => unsafe { std::slice::from_raw_parts(bits.as_ptr(), self.words) },
+            None => &[],
         }
     }
 
     /// How often in a row the page with the byte at `offset` has been asked about before. Threads that ask about
     /// different pages at once may make it less. Async-signal-safe.
     pub(super) fn tries(&self, offset: usize) -> u64 {
-        let page = offset as u64 >> self.shift;
+        let page = (offset / self.page_size) as u64;
         let tried = self.tried.load(Ordering::Relaxed); // ORDER: Relaxed, a number that may be wrong
         let times = if tried >> 8 == page { tried & 0xff } else { 0 };
         self.tried.store(page << 8 | (times + 1).min(0xff), Ordering::Relaxed); // ORDER: Relaxed, as above
         times
     }
 
-    /// Notes that the page with the byte at `offset` is lost, and why, then has `put_zeros` do its work.
+    /// Notes that the page with the byte at `offset` is lost, and why, while `put_zeros` does its work.
     /// Async-signal-safe.
     pub(super) fn stand_in<R>(&self, offset: usize, errno: i32, put_zeros: impl FnOnce() -> R) -> R {
-        // ORDER: SeqCst, partner `restore`: it is counted before the note can be seen.
+        // ORDER: SeqCst for all of it, partner `overlaps_now` and `restore`: they agree on one order of the notes, of the
+        // count, and of what they do themselves; the kernel orders the zeros between.
         self.standing_in.fetch_add(1, Ordering::SeqCst);
         self.note(offset, errno);
         let result = put_zeros();
-        // ORDER: SeqCst, partner `restore`: the zeros are in place before it is not counted any more.
+        self.note(offset, errno);
         self.standing_in.fetch_sub(1, Ordering::SeqCst);
         result
     }
 
     fn note(&self, offset: usize, errno: i32) {
+        let page = offset / self.page_size;
         self.tried.store(0, Ordering::Relaxed); // ORDER: Relaxed, a number that may be wrong
-        self.errno.store(errno, Ordering::Relaxed); // ORDER: Relaxed, published by the note
-        let page = offset as u64 >> self.shift;
-        // ORDER: Relaxed, a first guess; the update below decides.
-        let find = |suits: fn(Range, u64) -> bool| {
-            self.ranges.iter().find(|word| suits(Range(word.load(Ordering::Relaxed)), page))
-        };
-        let word = find(Range::touches).or_else(|| find(|range, _| range.is_empty())).unwrap_or_else(|| {
-            self.is_joined.store(true, Ordering::Relaxed); // ORDER: Relaxed, published by the note
-            &self.ranges[0]
-        });
-        // ORDER: SeqCst, partner `overlaps_now` and `restore`: the note stands before the zeros, which the kernel maps
-        // after it, can be seen.
-        let noted = word.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |range| Some(Range(range).with(page).0));
-        debug_assert!(noted.is_ok());
-        self.ever.store(true, Ordering::SeqCst); // ORDER: SeqCst, partner `overlaps`: as above
+        // ORDER: SeqCst for the rest, see `stand_in`.
+        self.errno.store(errno, Ordering::SeqCst);
+        self.used[0].fetch_min(page / BITS, Ordering::SeqCst);
+        self.used[1].fetch_max(page / BITS + 1, Ordering::SeqCst);
+        self.ever.store(true, Ordering::SeqCst);
+        if let Some(word) = self.bits().get(page / BITS) {
+            word.fetch_or(1 << (page % BITS), Ordering::SeqCst);
+        }
     }
 
     /// Why the last page was lost.
@@ -135,96 +129,158 @@ impl Lost {
         self.errno.load(Ordering::Relaxed) // ORDER: Relaxed, read after a note was seen
     }
 
-    /// Whether a page of the span is lost now. To be asked after an access and before it counts as done.
+    /// To be asked before an access, for `overlaps`.
     #[inline]
-    pub(crate) fn overlaps(&self, span: Span) -> bool {
-        // ORDER: Acquire, partner note: the access before it is not moved behind it by the compiler, being assembly
-        // that may touch any memory; the processor sees the note with the page that was mapped after it.
-        self.ever.load(Ordering::Acquire) && self.overlaps_now(span)
+    pub(super) fn epoch(&self) -> Epoch {
+        // ORDER: Acquire, partner `restore`: an access that begins after its end meets the pages that it put back.
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// Whether the span has, or since `began` has had, a page that is lost. To be asked after an access and before it
+    /// counts as done.
+    #[inline]
+    pub(super) fn overlaps(&self, span: Span, began: Epoch) -> bool {
+        // ORDER: Acquire, partner `note`: the access before it is not moved behind it by the compiler, being assembly
+        // that may touch any memory; the processor sees the note with the zeros, which were mapped after it.
+        self.ever.load(Ordering::Acquire) && self.overlaps_now(span, began)
     }
 
     #[cold]
-    fn overlaps_now(&self, span: Span) -> bool {
-        let first = span.start() as u64 >> self.shift;
-        let end = (span.end() as u64).div_ceil(1 << self.shift);
-        self.ranges.iter().any(|word| {
-            // ORDER: Acquire, partner note.
-            let range = Range(word.load(Ordering::Acquire));
-            !range.is_empty() && range.first() < end && first < range.end()
+    fn overlaps_now(&self, span: Span, began: Epoch) -> bool {
+        let mut patience = PATIENCE;
+        // ORDER: SeqCst, partner `stand_in`.
+        while self.standing_in.load(Ordering::SeqCst) != 0 && patience > 0 {
+            std::hint::spin_loop();
+            patience -= 1;
+        }
+        // ORDER: SeqCst, partner `restore`.
+        if !began.0.is_multiple_of(2) || self.epoch.load(Ordering::SeqCst) != began.0 {
+            return true;
+        }
+        let pages = span.start() / self.page_size..span.end().div_ceil(self.page_size);
+        let used = self.used_words();
+        let first = (pages.start / BITS).max(used.start);
+        let end = pages.end.div_ceil(BITS).min(used.end);
+        (first..end).any(|index| {
+            // ORDER: SeqCst, partner `note` and `restore`.
+            let word = self.bits().get(index).map_or(0, |word| word.load(Ordering::SeqCst));
+            runs(word).any(|run| {
+                let (start, end) = (index * BITS + run.start, index * BITS + run.end);
+                start < pages.end && pages.start < end
+            })
         })
     }
 
-    /// Calls `put_back` with each lost range, as bytes, and forgets it unless a page of it was lost again meanwhile. With
-    /// `exact_only`, pages between lost ones that were joined for want of words are left alone, and stay lost.
-    pub(crate) fn restore<E>(
-        &self,
-        exact_only: bool,
-        mut put_back: impl FnMut(usize, usize) -> Result<(), E>,
-    ) -> Result<(), E> {
-        for (index, word) in self.ranges.iter().enumerate() {
-            // ORDER: SeqCst, partner `stand_in`: notes are seen before it is asked whether their zeros are in place.
-            let range = Range(word.load(Ordering::SeqCst));
-            let is_joined = index == 0 && self.is_joined.load(Ordering::Relaxed); // ORDER: Relaxed, seen with the note
-            // ORDER: SeqCst, partner `stand_in`.
-            if range.is_empty() || exact_only && is_joined || self.standing_in.load(Ordering::SeqCst) != 0 {
-                continue;
-            }
-            put_back((range.first() << self.shift) as usize, (range.end() << self.shift) as usize)?;
-            let forgotten = range.0 & !(NOTE - 1);
-            // ORDER: SeqCst, partner `note`: pages are back before they are forgotten. Relaxed on failure: a page was
-            // lost again, and the range stands.
-            let _ = word.compare_exchange(range.0, forgotten, Ordering::SeqCst, Ordering::Relaxed);
-        }
-        Ok(())
+    fn used_words(&self) -> Range<usize> {
+        // ORDER: SeqCst, partner `note`.
+        self.used[0].load(Ordering::SeqCst)..self.used[1].load(Ordering::SeqCst)
     }
+
+    /// Calls `put_back` with the bytes of lost pages, from and to; they are lost no more. One caller at a time.
+    pub(super) fn restore<E>(&self, mut put_back: impl FnMut(Range<usize>) -> Result<(), E>) -> Result<(), E> {
+        // ORDER: SeqCst, partner `overlaps_now` and `stand_in`, see there; this holds for all of it.
+        self.epoch.store(self.epoch.load(Ordering::SeqCst) | 1, Ordering::SeqCst);
+        let result = self.used_words().try_for_each(|index| {
+            let Some(word) = self.bits().get(index) else { return Ok(()) };
+            let lost = word.swap(0, Ordering::SeqCst);
+            let at = |bit: usize| (index * BITS + bit) * self.page_size;
+            runs(lost).try_for_each(|run| put_back(at(run.start)..at(run.end))).inspect_err(|_| {
+                word.fetch_or(lost, Ordering::SeqCst);
+            })
+        });
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        result
+    }
+}
+
+impl Drop for Lost {
+    fn drop(&mut self) {
+        // ORDER: Relaxed, `&mut self` is alone.
+        if let Some(bits) = NonNull::new(self.bits.load(Ordering::Relaxed)) {
+            // SAFETY: `prepare` got it, and nobody else has it any more.
+            let unmapped = unsafe { map::unmap(bits.cast(), self.length()) };
+            debug_assert_eq!(unmapped, Ok(()));
+        }
+    }
+}
+
+/// The ranges of bits that are set, from low to high.
+fn runs(mut word: u64) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        if word == 0 {
+            return None;
+        }
+        let zeros = word.trailing_zeros() as usize;
+        word >>= zeros;
+        let ones = word.trailing_ones() as usize;
+        word = word.checked_shr(ones as u32).unwrap_or(0);
+        let start = at + zeros;
+        at = start + ones;
+        Some(start..at)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     const PAGE: usize = 4096;
 
-    fn is_lost(lost: &Lost, page: usize) -> bool {
-        lost.overlaps(Span::within((page * PAGE) as u64, 1, u64::MAX).unwrap())
+    fn lost(pages: usize) -> Lost {
+        let lost = Lost::new(pages * PAGE, PAGE);
+        lost.prepare().unwrap();
+        lost
     }
 
-    fn restore_all(lost: &Lost) {
-        lost.restore(false, |_, _| Ok::<_, ()>(())).unwrap();
+    fn is_lost(lost: &Lost, page: usize) -> bool {
+        lost.overlaps(Span::within((page * PAGE) as u64, 1, u64::MAX).unwrap(), lost.epoch())
+    }
+
+    fn lose(lost: &Lost, page: usize) {
+        lost.stand_in(page * PAGE + page % PAGE, 6, || ());
+    }
+
+    fn restore_all(lost: &Lost) -> BTreeSet<usize> {
+        let mut pages = BTreeSet::new();
+        lost.restore(|bytes| {
+            pages.extend(bytes.start / PAGE..bytes.end / PAGE);
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        pages
     }
 
     proptest! {
         #[test]
-        fn every_noted_page_is_lost_until_it_is_restored(pages in prop::collection::vec(0..5000usize, 1..40)) {
-            let lost = Lost::new(5000 * PAGE, PAGE);
-            for page in &pages {
-                lost.note(page * PAGE + page % PAGE, 6);
+        fn exactly_the_pages_that_were_noted_are_lost_until_they_are_put_back(
+            pages in prop::collection::btree_set(0..1000usize, 0..200)
+        ) {
+            let lost = lost(1000);
+            pages.iter().for_each(|page| lose(&lost, *page));
+            for page in 0..1000 {
+                prop_assert_eq!(is_lost(&lost, page), pages.contains(&page));
             }
-            prop_assert!(pages.iter().all(|page| is_lost(&lost, *page)));
-            restore_all(&lost);
-            prop_assert!(pages.iter().all(|page| !is_lost(&lost, *page)));
+            prop_assert_eq!(restore_all(&lost), pages);
+            prop_assert!((0..1000).all(|page| !is_lost(&lost, page)));
         }
 
         #[test]
-        fn few_ranges_are_kept_apart_exactly(starts in prop::collection::btree_set(0..300usize, 1..RANGES)) {
-            let lost = Lost::new(5000 * PAGE, PAGE);
-            for start in &starts {
-                lost.note(start * 16 * PAGE, 6);
-                lost.note((start * 16 + 1) * PAGE, 6);
-            }
-            for page in 0..5000 {
-                prop_assert_eq!(is_lost(&lost, page), starts.contains(&(page / 16)) && page % 16 < 2);
-            }
+        fn runs_are_the_bits_that_are_set(word: u64) {
+            let bits: Vec<usize> = runs(word).flatten().collect();
+            let expected: Vec<usize> = (0..BITS).filter(|bit| word >> bit & 1 == 1).collect();
+            prop_assert_eq!(bits, expected);
         }
     }
 
     #[test]
     fn a_page_lost_again_while_it_is_put_back_stays_lost() {
-        let lost = Lost::new(100 * PAGE, PAGE);
-        lost.note(7 * PAGE, 6);
-        lost.restore(false, |_, _| {
-            lost.note(7 * PAGE, 6);
+        let lost = lost(100);
+        lose(&lost, 7);
+        lost.restore(|_| {
+            lose(&lost, 7);
             Ok::<_, ()>(())
         })
         .unwrap();
@@ -232,35 +288,27 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_put_back_while_zeros_are_being_put_in_place() {
-        let lost = Lost::new(100 * PAGE, PAGE);
-        lost.stand_in(7 * PAGE, 6, || restore_all(&lost));
+    fn a_page_put_back_before_its_zeros_were_in_place_stays_lost() {
+        let lost = lost(100);
+        lost.stand_in(7 * PAGE, 6, || drop(restore_all(&lost)));
         assert!(is_lost(&lost, 7));
+    }
+
+    #[test]
+    fn an_access_during_which_pages_were_put_back_does_not_count() {
+        let (lost, span) = (lost(100), Span::within(0, 1, 1).unwrap());
+        lose(&lost, 0);
+        let began = lost.epoch();
         restore_all(&lost);
-        assert!(!is_lost(&lost, 7));
+        assert!(lost.overlaps(span, began));
+        assert!(!lost.overlaps(span, lost.epoch()));
     }
 
     #[test]
-    fn pages_between_joined_ranges_are_put_back_only_where_that_loses_nothing() {
-        let lost = Lost::new(1000 * PAGE, PAGE);
-        for range in 0..=RANGES {
-            lost.note(range * 10 * PAGE, 6);
-        }
-        let mut pages = Vec::new();
-        lost.restore(true, |start, end| {
-            pages.push(start / PAGE..end / PAGE);
-            Ok::<_, ()>(())
-        })
-        .unwrap();
-        assert!(pages.iter().all(|pages| pages.len() == 1), "{pages:?}");
-        assert!(is_lost(&lost, 0) && is_lost(&lost, RANGES * 10) && !is_lost(&lost, 10 * (RANGES - 1) + 2_000));
-    }
-
-    #[test]
-    fn mappings_of_any_size_fit() {
-        let lost = Lost::new(1 << 46, PAGE);
-        lost.note((1 << 46) - 1, 6);
-        assert!(lost.overlaps(Span::within((1 << 46) - 1, 1, 1 << 46).unwrap()));
-        assert!(!lost.overlaps(Span::within(0, 1 << 20, 1 << 46).unwrap()));
+    fn pages_that_could_not_be_put_back_stay_lost() {
+        let lost = lost(100);
+        lose(&lost, 7);
+        assert_eq!(lost.restore(|_| Err("no")), Err("no"));
+        assert!(is_lost(&lost, 7) && !is_lost(&lost, 8));
     }
 }

@@ -207,6 +207,12 @@ impl Mapping {
         self.holds(address.addr()).then(|| (address.addr() - self.start()) as u64)
     }
 
+    /// Whether an address lies in the page of the byte at `offset`.
+    pub(super) fn page_holds(&self, offset: usize, address: usize) -> bool {
+        let page = self.start() + offset - offset % self.page_size();
+        (page..page + self.page_size()).contains(&address)
+    }
+
     /// Whether an address lies in the pages.
     pub(super) fn holds(&self, address: usize) -> bool {
         (self.start()..self.start() + self.capacity).contains(&address)
@@ -334,6 +340,7 @@ impl Mapping {
         };
         self.base = base;
         self.capacity = capacity;
+        self.lost = Lost::new(capacity, self.page_size());
         Ok(())
     }
 
@@ -344,14 +351,11 @@ impl Mapping {
 
     /// Puts the file's pages back where pages were lost and zeros stand in their place.
     pub(crate) fn restore(&self, protection: Protection) -> Result<(), Errno> {
-        // Pages of a private mapping that were not lost may hold what this process has written, and only they do.
-        let exact_only = self.sharing == Sharing::Private;
-        self.lost.restore(exact_only, |start, end| {
-            let length = end.min(self.capacity) - start;
-            let address = self.page_address(start);
-            let (file, offset) = (self.file.as_fd(), self.offset + start as u64);
+        self.lost.restore(|bytes| {
+            let address = self.page_address(bytes.start);
+            let (file, offset) = (self.file.as_fd(), self.offset + bytes.start as u64);
             // SAFETY: the pages are ours; whoever uses a view of them meanwhile sees zeros or the file's bytes.
-            unsafe { map::map_over(address, file, offset, length, protection, self.sharing) }
+            unsafe { map::map_over(address, file, offset, bytes.len(), protection, self.sharing) }
         })
     }
 

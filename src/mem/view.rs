@@ -15,9 +15,10 @@ pub struct View {
 }
 
 impl View {
-    pub(crate) fn new(mapping: Arc<Mapping>, span: Span) -> View {
-        let pin = Pin::add(&mapping, mapping.address(span).addr().get(), span);
-        View { mapping, span, pin }
+    pub(crate) fn new(mapping: Arc<Mapping>, span: Span) -> Result<View> {
+        mapping.lost.prepare().map_err(|_| Error::NoMemory { length: 4096, place: "to note pages that views lose" })?;
+        let pin = Pin::add(&mapping, mapping.address(span).addr().get(), span, mapping.lost_errno(span));
+        Ok(View { mapping, span, pin })
     }
 
     /// Hands the address out; the bytes stay until `recall`.

@@ -206,17 +206,7 @@ impl Region {
             ));
         }
         let span = self.span_to_end(offset, length)?;
-        let mapping = &self.mapping;
-        let result = match when {
-            Flush::Wait => mapping.synchronize(span),
-            Flush::Start if span.length() == 0 => Ok(()),
-            Flush::Start => {
-                let start = mapping.file_offset() + span.start() as u64;
-                file::start_writing(mapping.file(), start, span.length() as u64)
-            }
-        };
-        result.map_err(|errno| Error::system("msync", "the region", errno))?;
-        mapping.check_lost(span)
+        self.mapping.flush(span, when == Flush::Wait)
     }
 
     /// Tells the kernel what to expect of a range; a length of 0 stands for all to the region's end.
@@ -286,7 +276,7 @@ impl Region {
         if self.mapping.protector() == Protector::SystemCalls {
             return Err(Error::Unguarded);
         }
-        Ok(View::new(self.mapping.clone(), self.span(offset, length)?))
+        View::new(self.mapping.clone(), self.span(offset, length)?)
     }
 
     /// The view whose address was handed out for the C interface; EINVAL when it is not out.

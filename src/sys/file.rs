@@ -46,7 +46,7 @@ impl From<libc::stat> for Status {
                 _ => Kind::Regular,
             },
             size: stat.st_size.unsigned_abs(),
-            block_size: stat.st_blksize.unsigned_abs(),
+            block_size: u64::try_from(stat.st_blksize).unwrap_or(0),
             device: stat.st_dev,
             inode: stat.st_ino,
         }

@@ -201,9 +201,9 @@ pub(crate) fn refuse(number: i64, bits: Option<(u32, u32)>, refusal: Refusal) {
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) }, 0);
 }
 
-/// Runs `body` in a forked child of a process that has one thread; its exit code, or the negative signal.
+/// Runs `body` in a forked child of a process that does nothing on other threads; its exit code, or the negative signal.
 pub(crate) fn forked(body: impl FnOnce() -> i32) -> i32 {
-    // SAFETY: callers are alone in their process.
+    // SAFETY: the only other thread of a process of its own is the harness's, which waits for the test and holds no lock.
     let child = unsafe { libc::fork() };
     assert_ne!(child, -1, "fork");
     if child == 0 {
@@ -231,4 +231,13 @@ pub(crate) fn open_descriptors() -> usize {
 /// Mappings that this process has.
 pub(crate) fn mappings() -> usize {
     std::fs::read_to_string("/proc/self/maps").expect("/proc").lines().count()
+}
+
+/// Raises a flag when it goes, also when a check has failed, so that the threads that look at it come to their end.
+pub(crate) struct StopAtEnd<'a>(pub(crate) &'a std::sync::atomic::AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
 }
