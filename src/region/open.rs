@@ -35,7 +35,7 @@ impl Options {
                     Some(region) => return Ok(region),
                     None => continue, // it went away meanwhile
                 },
-                Err(Errno::ENOENT) if self.create => {}
+                Err(Errno::ENOENT) if self.create && !c_path.is_empty() => {}
                 Err(Errno::ENOENT) => {
                     let remedy = "; check the path, or pass MAPSHARE_CREATE to make the file";
                     return Err(Error::NotThere { file: name, remedy });
