@@ -18,7 +18,7 @@ EXAMPLES := $(patsubst c_examples/%.c,build/examples/%,$(wildcard c_examples/*.c
 CFLAGS   ?= -O2
 WARNINGS := -std=c99 -Wall -Wextra -Werror -pedantic
 
-.PHONY: all help examples demo test bench check header sanitize models install uninstall clean
+.PHONY: all help examples demo test bench check header sanitize models aarch64 install uninstall clean
 .DELETE_ON_ERROR:
 
 all: build/lib/$(LIBRARY) build/include/mapshare.h
@@ -33,6 +33,7 @@ help:
 	@echo "make header      makes include/mapshare.h anew from the comments in src/ffi"
 	@echo "make sanitize    runs the thread tests under ThreadSanitizer and AddressSanitizer"
 	@echo "make models      checks the token table in every order of its threads' steps, with loom"
+	@echo "make aarch64     runs the memory layer's tests for aarch64 under qemu; as root, installs what it needs"
 	@echo "make install     installs into PREFIX=$(PREFIX), below DESTDIR=$(DESTDIR)"
 	@echo "make uninstall   takes that away again"
 	@echo "make clean       removes what was built"
@@ -82,6 +83,9 @@ sanitize:
 
 models:
 	cd tests/loom && RUSTFLAGS="--cfg loom" $(CARGO) test --release --target-dir $(abspath $(TARGET))/loom
+
+aarch64:
+	.ci/aarch64
 
 install: all
 	mkdir -p $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
