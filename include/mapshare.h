@@ -380,7 +380,7 @@ int mapshare_open_at(int directory_fd,
  * @param region  The region.
  * @return 0, or
  *   -EBADF: it is not an open region: NULL, forged, or unmapped already.
- *   -EBUSY: views of it are still out; nothing has changed.
+ *   -EBUSY: views of it are still out, or this is a signal handler that interrupted a call on it; nothing has changed.
  *
  * Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
  * Signals: not in a handler. Source: munmap(2).
