@@ -1,5 +1,7 @@
 //! Accesses to bytes that are not there: the code, the exact count of bytes done, the offset, and what is in the buffer.
 
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
+
 mod common;
 #[path = "common/faults.rs"]
 mod faults;

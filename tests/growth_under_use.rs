@@ -1,6 +1,8 @@
 //! One thread resizes, refreshes and protects while others read, write and hold views: nothing torn, nothing moves
 //! within the reserve, no signal, named codes only.
 
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
+
 mod common;
 #[path = "common/faults.rs"]
 mod faults;
@@ -25,7 +27,7 @@ const PERIOD: u64 = 61;
 /// What may stand at an offset, if it is not zero: a byte that says where it belongs, by one of four writers. Threads'
 /// writes mix byte by byte, so that more than a byte need not be of one piece.
 fn byte_for(offset: u64, writer: u64) -> u8 {
-    ((offset % PERIOD + 1) << 2 | writer % 4) as u8
+    (((offset % PERIOD + 1) << 2) | (writer % 4)) as u8
 }
 
 #[track_caller]

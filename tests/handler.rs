@@ -1,5 +1,7 @@
 //! The SIGBUS handler: when it is installed, whom it passes signals on to, and how it lives with others.
 
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
+
 mod common;
 #[path = "common/faults.rs"]
 mod faults;
@@ -367,7 +369,9 @@ fn an_ignored_signal_does_not_interrupt_a_system_call() {
         // SAFETY: room for two descriptors.
         assert_eq!(unsafe { pipe(ends.as_mut_ptr()) }, 0);
         // SAFETY: it only asks.
-        let (target, thread) = unsafe { (getpid(), gettid()) };
+        let target = unsafe { getpid() };
+        // SAFETY: it only asks.
+        let thread = unsafe { gettid() };
         // SAFETY: the child makes system calls only.
         let child = unsafe { fork() };
         if child == 0 {
@@ -677,7 +681,7 @@ fn faults_are_handled_on_the_alternate_stack_where_there_is_one() {
         let foreign = Foreign::new(&folder);
         install_handler(mending, SA_ONSTACK);
         let region = cut_short(&folder, "region");
-        let _ = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             scope
                 .spawn(|| {
                     let stack = alternate_stack(256 << 10);
@@ -689,8 +693,8 @@ fn faults_are_handled_on_the_alternate_stack_where_there_is_one() {
                     refused(region.release(view), ENXIO, &[]);
                     peek(std::hint::black_box(&foreign).page(0));
                     assert!(stack.as_ptr_range().contains(&ptr::without_provenance(SEEN_STACK.get())));
-                    // SAFETY: leaves the stack, which is never freed.
                     let none = stack_t { ss_sp: ptr::null_mut(), ss_flags: SS_DISABLE, ss_size: 0 };
+                    // SAFETY: leaves the stack, which is never freed.
                     assert_eq!(unsafe { sigaltstack(&none, ptr::null_mut()) }, 0);
                     gives_enxio(region);
                 })
@@ -742,8 +746,10 @@ static WRONG: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
 
 /// Interrupts a call in its middle: the caller's buffer is not there yet. Calls in itself, then brings the buffer.
 extern "C" fn calling_in(_signal: c_int, info: *mut siginfo_t, _context: *mut c_void) {
+    // SAFETY: the kernel's, as long as the handler runs.
+    let info = unsafe { &*info };
     // SAFETY: a fault has an address.
-    let address = unsafe { (*info).si_addr() }.addr();
+    let address = unsafe { info.si_addr() }.addr();
     let [outer, cut, whole] = [0, 1, 2].map(|index: usize| Token(IN_CALL[index].get() as u64));
     INTERRUPTIONS.add();
     let mut byte = [0];
@@ -788,11 +794,8 @@ fn a_handler_that_interrupted_a_call_may_call_fault_and_not_unmap() {
             if round % 2 == 0 {
                 outer.read_raw(at, buffer, page as usize).unwrap();
                 // SAFETY: the handler has brought the page.
-                assert!(
-                    unsafe { std::slice::from_raw_parts(buffer, page as usize) }
-                        .iter()
-                        .all(|byte| *byte == round as u8)
-                );
+                let read = unsafe { std::slice::from_raw_parts(buffer, page as usize) };
+                assert!(read.iter().all(|byte| *byte == round as u8));
             } else {
                 outer.write_raw(at, buffer, page as usize).unwrap();
                 let mut read = vec![1; page as usize];

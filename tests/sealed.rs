@@ -1,5 +1,7 @@
 //! Memory files that are sealed against shrinking cannot fault: no handler is installed for them.
 
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
+
 mod common;
 #[path = "common/faults.rs"]
 mod faults;

@@ -1,5 +1,7 @@
 //! Views that outlive what they show: zeros in the place of lost pages, a code for everyone who asks, and the way back.
 
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
+
 mod common;
 #[path = "common/faults.rs"]
 mod faults;

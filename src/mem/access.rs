@@ -14,9 +14,9 @@ use super::{atomic::Ordering, pins};
 use crate::error::{Error, Result};
 use crate::sys::{Errno, file, map};
 
-/// How often an access that faults at the same page is repeated though the file says that it is there: often enough that
-/// a file that is cut and extended again and again is not taken for a failing device.
-const TRIES: u64 = 8;
+/// How often an access that faults at the same page is repeated though the file says that it is there: so often that a
+/// file that is cut and extended in a tight loop is not taken for a failing device.
+const TRIES: u64 = 64;
 
 impl Mapping {
     /// Copies the span's bytes out; `to` is as long as the span.

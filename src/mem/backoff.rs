@@ -19,12 +19,23 @@ pub(crate) enum Waited {
 pub(crate) struct Backoff {
     #[cfg_attr(loom, expect(dead_code, reason = "a model has no time"))]
     step: u32,
+    /// Whether to tell `drain` of a long wait.
+    #[cfg_attr(loom, expect(dead_code, reason = "a model has no time"))]
+    tells: bool,
     asleep: Option<Count>,
 }
 
 impl Backoff {
+    /// For waits on somebody who may wait for this thread's calls in turn: once it has become long, `drain` does not wait
+    /// for them.
     pub(crate) fn new() -> Backoff {
-        Backoff { step: 0, asleep: None }
+        Backoff { step: 0, tells: true, asleep: None }
+    }
+
+    /// For waits on somebody who waits for nobody.
+    #[cfg_attr(loom, expect(dead_code, reason = "a model has no such waits"))]
+    pub(crate) fn on_independent() -> Backoff {
+        Backoff { tells: false, ..Backoff::new() }
     }
 
     /// Lets a little more time pass than the last time.
@@ -36,7 +47,9 @@ impl Backoff {
         let step = self.step;
         self.step = (step + 1).min(SPINS + YIELDS + SLEEPS - 1);
         if let Some(sleeps) = step.checked_sub(SPINS + YIELDS) {
-            self.asleep.get_or_insert_with(asleep);
+            if self.tells {
+                self.asleep.get_or_insert_with(asleep);
+            }
             std::thread::sleep(std::time::Duration::from_micros(50 << sleeps));
             return Waited::Long;
         }

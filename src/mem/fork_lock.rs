@@ -20,10 +20,11 @@ impl ForkLock {
         ForkLock(AtomicU32::new(0))
     }
 
-    /// Waits until no other thread of this process holds it. Not for signal handlers, nor twice on one thread.
+    /// Waits until no other thread of this process holds it. Not for signal handlers, nor twice on one thread; and who
+    /// holds it waits for no other thread's calls.
     pub(crate) fn lock(&self) -> Held<'_> {
         let own = process_id();
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::on_independent();
         loop {
             let holder = self.0.load(Ordering::Relaxed); // ORDER: Relaxed, a guess that the exchange below checks
             // ORDER: Acquire, partner: the Release in `drop`. Relaxed on failure: nothing is concluded.
