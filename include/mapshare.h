@@ -23,8 +23,9 @@
  * CAVEATS
  *   Truncation     A process that cuts a file short takes the bytes from everyone who has them mapped. Functions here
  *                  then return -ENXIO; a view reads as zeros there and takes writes that go nowhere, and
- *                  mapshare_release tells. The bytes between the file's end and the end of that page raise no error:
- *                  they read as zeros, and writes to them are lost. mapshare_refresh takes over the new length.
+ *                  mapshare_release tells when it was used there. The bytes between the file's end and the end of
+ *                  that page raise no error: they read as zeros, and writes to them are lost. mapshare_refresh takes
+ *                  over the new length.
  *   SIGBUS         That needs a handler for SIGBUS, which the first open installs. It passes everything that is not its
  *                  own to the handler that was there before. A program that installs one of its own later calls
  *                  mapshare_arm, or opens another region. A thread that has SIGBUS blocked when it first calls is
@@ -32,6 +33,10 @@
  *                  is not protected. MAPSHARE_NO_HANDLER leaves SIGBUS alone.
  *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
  *                  With MAPSHARE_SPARSE it is -ENOSPC at the first write to a page that finds no room.
+ *   Descriptors    Each region holds one descriptor of its file, close-on-exec. A program that closes descriptors which
+ *                  it has not opened (closefrom) leaves those out: else whatever concerns the file is -EBADF.
+ *   Pointers       Writing through a view of a MAPSHARE_READ_ONLY region, using one after its release, or passing a
+ *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
  *                  its own. A call that another thread was in at that moment does not hold the child up.
  *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
@@ -95,8 +100,9 @@
 
 /**
  * mapshare_options.flags: make the file when it is missing, extend it when it is shorter than offset + length, and
- * reserve the storage. A new file becomes visible under its name only when it is complete. Needs MAPSHARE_READ_WRITE
- * wherever something has to be made.
+ * reserve the storage. A new file becomes visible under its name only when it is complete; one that is there keeps its
+ * contents. Needs MAPSHARE_READ_WRITE wherever something has to be made. Whoever needs to know whether it made the file
+ * passes MAPSHARE_EXCLUSIVE first, and opens without it after -EEXIST.
  */
 #define MAPSHARE_CREATE 1
 
@@ -224,7 +230,8 @@ typedef struct mapshare_options {
    */
   uint64_t reserve;
   /**
-   * MAPSHARE_READ_ONLY (0), MAPSHARE_READ_WRITE or MAPSHARE_COPY_ON_WRITE.
+   * MAPSHARE_READ_ONLY (0), MAPSHARE_READ_WRITE or MAPSHARE_COPY_ON_WRITE. Not O_RDWR, whose number is that of
+   * MAPSHARE_COPY_ON_WRITE.
    */
   uint32_t access;
   /**
@@ -399,8 +406,10 @@ int mapshare_unmap(struct mapshare_region *region);
  *   -EINVAL: buffer is NULL and length is not 0.
  *   -ERANGE: offset + length leaves the region, for any numbers, sums that overflow included; nothing was copied.
  *            A file that others have grown is taken over first, within the region's reserve.
- *   -ENXIO:  the file was cut short and ends before the range does. -ENOSPC: its file system has no room for a page.
- *   -EIO:    its device failed. mapshare_last_error says how many bytes were copied before.
+ *   -ENXIO:  the file was cut short, and a page of the range lies wholly behind its end. Up to the end of the file's
+ *            last page there is no error: those bytes read as zeros.
+ *   -ENOSPC: its file system has no room for a page. -EIO: its device failed.
+ *            mapshare_last_error says for the three how many bytes were copied before.
  *
  * Threads: any number at once. Bytes that others write meanwhile are seen old or new, each byte for itself.
  * Signals: not in a handler. Blocks: on the disk only, for pages that are not in memory.
@@ -420,7 +429,7 @@ int mapshare_read(struct mapshare_region *region, uint64_t offset, void *buffer,
  *   -EACCES: the region is read-only.
  *   -ERANGE: offset + length leaves the region; nothing was copied. Growth by others is taken over as in
  *            mapshare_read.
- *   -ENXIO, -ENOSPC, -EIO: as in mapshare_read.
+ *   -ENXIO, -ENOSPC, -EIO: as in mapshare_read; bytes written behind the end of the file in its last page are lost.
  *
  * Threads: any number at once; writes of several threads or processes to the same bytes mix byte by byte.
  * Signals: not in a handler. Blocks: on the disk only, for pages that are not in memory.
@@ -513,7 +522,8 @@ int mapshare_view(struct mapshare_region *region, uint64_t offset, uint64_t leng
  *   -EINVAL: pointer is no address that is out, or was released already.
  *   -ENXIO, -ENOSPC, -EIO: pages of it were lost while it was out: the file was cut short, its file system was full,
  *            its device failed. Zeros stood in their place since, and what was written there is gone. The view is
- *            released all the same.
+ *            released all the same. It is pages that were used through the view, or stood as zeros when it was taken,
+ *            that this tells of.
  *
  * Threads: any. Signals: not in a handler.
  */
@@ -545,12 +555,14 @@ int mapshare_resize(struct mapshare_region *region, uint64_t length);
 /**
  * Takes over the file's length of now, which other processes may have changed. A region that reached the end of its
  * file goes on doing so, and moves for it when it must; one opened on a part of the file grows up to its reserve.
- * When the file ends at or before the region's offset, the length becomes 0.
+ * When the file ends at or before the region's offset, the length becomes 0. Where views have lost pages, it puts back
+ * what the file has.
  *
  * @param region  The region.
  * @return 1 when the length has changed, 0 when not, or
  *   -EBADF: not an open region.
  *   -EBUSY: views are out, and the file has grown beyond the reserve.
+ *   -EBADF also when the program has closed the region's own descriptor; so do all functions below that ask the file.
  *   -ENOMEM, -EIO: as the kernel says them.
  *
  * Threads: any, as mapshare_resize. Signals: not in a handler. Source: fstat(2).
@@ -592,7 +604,7 @@ int mapshare_protect(struct mapshare_region *region, uint32_t access);
 int mapshare_advise(struct mapshare_region *region, uint64_t offset, uint64_t length, uint32_t advice);
 
 /**
- * How long a region is.
+ * How long a region is. This does not look at the file: mapshare_refresh takes over what other processes have changed.
  *
  * @param region  The region.
  * @return Bytes that may be accessed now, or -EBADF: not an open region.

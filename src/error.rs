@@ -17,7 +17,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A required pointer of the C interface is NULL.
-    #[error("'{0}' is NULL; pass the address of the memory it stands for")]
+    #[error("'{0}' is NULL; pass the address of the memory it stands for, or a size of 0 with it where it is optional")]
     NullArgument(&'static str),
     /// The options struct is longer than this version's, and what it adds is used.
     #[error(
@@ -31,7 +31,9 @@ pub enum Error {
         known: usize,
     },
     /// A flag word has bits that mean nothing here.
-    #[error("{field} has the unknown bits {unknown:#x}; the known ones are {known:#x}")]
+    #[error(
+        "{field} has the unknown bits {unknown:#x}; the known ones are {known:#x}. Were all fields set to zero first?"
+    )]
     UnknownFlags {
         /// The argument or struct field.
         field: &'static str,
@@ -49,6 +51,28 @@ pub enum Error {
         value: u64,
         /// What may be passed.
         allowed: &'static str,
+    },
+    /// The permission bits of a new file are none.
+    #[error("mode is {mode:#o} in octal; permission bits are 0 to 0777, and 777 without the 0 in front is decimal")]
+    UnknownMode {
+        /// What was passed.
+        mode: u32,
+    },
+    /// The size of the options ends inside a field, or is 0.
+    #[error(
+        "options_size is {size}, which is the size of no version of the options; pass sizeof options, or NULL and 0"
+    )]
+    BadOptionsSize {
+        /// What was passed.
+        size: usize,
+    },
+    /// The reserve cannot hold the length.
+    #[error("reserve {reserve} is less than length {length}; make it the length to grow to, or 0")]
+    ReserveTooSmall {
+        /// The address space asked for, in bytes.
+        reserve: u64,
+        /// The bytes asked for.
+        length: u64,
     },
     /// Options or calls that do not go together.
     #[error("{0}")]
@@ -146,6 +170,44 @@ pub enum Error {
         /// The file offset asked for.
         offset: u64,
     },
+    /// The offset lies behind the end of the file.
+    #[error(
+        "{file} is {size} bytes long, so that there is nothing from offset {offset} to its end; give a length, with MAPSHARE_CREATE to extend it"
+    )]
+    BehindEnd {
+        /// The file.
+        file: String,
+        /// Its length in bytes.
+        size: u64,
+        /// The file offset asked for.
+        offset: u64,
+    },
+    /// The range leaves the region, though the file has it.
+    #[error(
+        "offset {offset} + length {length} leaves the region, which is {limit} bytes long; nothing was copied. The file \
+         has {available} now: mapshare_refresh takes them over, or open with that much reserve"
+    )]
+    OutOfReserve {
+        /// The first byte asked for.
+        offset: u64,
+        /// The bytes asked for.
+        length: u64,
+        /// The region's length now.
+        limit: u64,
+        /// The bytes that the file has behind the region's offset.
+        available: u64,
+    },
+    /// The program has closed the descriptor that the region holds of its file, or has put another file in its place.
+    #[error(
+        "the region's own descriptor {fd} was closed by this program{found}; the bytes stay mapped, but the file is out \
+         of reach. Regions hold one descriptor each: leave them out of closefrom(3) and its like"
+    )]
+    LostDescriptor {
+        /// The number.
+        fd: i32,
+        /// What is there now.
+        found: &'static str,
+    },
     /// The range leaves the region.
     #[error("offset {offset} + length {length} leaves the region, which is {limit} bytes long; nothing was copied")]
     OutOfRange {
@@ -167,13 +229,11 @@ pub enum Error {
         reserve: u64,
     },
     /// Views of the region are still out.
-    #[error(
-        "{views} view(s) of the region are still out, and {asked} would take bytes from under them; release them first"
-    )]
+    #[error("{views} view(s) of the region are still out, and {asked}; release them first")]
     ViewsOut {
         /// How many.
         views: usize,
-        /// What was asked.
+        /// What the call would do to them.
         asked: &'static str,
     },
     /// A pointer to release is none that view returned.
@@ -190,6 +250,14 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// A symbolic link stands where none is wanted.
+    #[error(
+        "{file} is a symbolic link, which MAPSHARE_NO_FOLLOW refuses; pass what it leads to, or leave the flag out"
+    )]
+    IsLink {
+        /// The link.
+        file: String,
+    },
     /// The file exists and should not.
     #[error(
         "{file} exists already, and MAPSHARE_EXCLUSIVE asks for a new one; leave the flag out to open what is there"
@@ -199,7 +267,7 @@ pub enum Error {
         file: String,
     },
     /// What stands there cannot be mapped.
-    #[error("{file} is {found}, which cannot be mapped; only regular files and memory files can")]
+    #[error("{file} is {found}, and cannot be mapped; regular files and memory files can")]
     NotMappable {
         /// The file.
         file: String,
@@ -219,8 +287,13 @@ pub enum Error {
         reason: &'static str,
     },
     /// An access ran into bytes that cannot be had.
-    #[error("offset {offset} could not be accessed, after {done} of {length} bytes: {}", fault_reason(*errno))]
+    #[error(
+        "offset {offset} could not be accessed, after {done} of {length} bytes: {} (the file is {file_length} bytes long)",
+        fault_reason(*errno)
+    )]
     Fault {
+        /// The file's length now, in bytes.
+        file_length: u64,
         /// ENXIO, ENOSPC or EIO.
         errno: i32,
         /// The byte in the region that could not be accessed.
@@ -228,6 +301,18 @@ pub enum Error {
         /// Bytes that were copied before it.
         done: u64,
         /// The bytes asked for.
+        length: u64,
+    },
+    /// A view lost pages while it was out.
+    #[error(
+        "this view of {length} bytes has lost pages while it was out ({}): zeros stood there since, and what was written \
+         there is gone. The view is released",
+        loss(*errno)
+    )]
+    ViewLostPages {
+        /// ENXIO, ENOSPC or EIO.
+        errno: i32,
+        /// The bytes of the view.
         length: u64,
     },
     /// Zeros stand where a view lost pages.
@@ -239,7 +324,7 @@ pub enum Error {
     LostPages {
         /// ENXIO, ENOSPC or EIO.
         errno: i32,
-        /// The bytes of the view, or those asked for.
+        /// The bytes asked for.
         length: u64,
     },
     /// The region has no guard against faults that views would need.
@@ -278,23 +363,30 @@ impl Error {
             Error::NullArgument(_)
             | Error::UnknownFlags { .. }
             | Error::UnknownValue { .. }
+            | Error::UnknownMode { .. }
+            | Error::BadOptionsSize { .. }
+            | Error::ReserveTooSmall { .. }
             | Error::Contradiction(_)
             | Error::MisalignedFileOffset { .. }
             | Error::EmptyMapping { .. }
             | Error::CreateNeedsWrite { .. }
             | Error::NotAView { .. } => Errno::EINVAL,
             Error::OptionsTooNew { .. } => Errno::E2BIG,
-            Error::StaleToken { .. } | Error::BadDescriptor { .. } => Errno::EBADF,
+            Error::StaleToken { .. } | Error::BadDescriptor { .. } | Error::LostDescriptor { .. } => Errno::EBADF,
             Error::AccessDenied { .. } | Error::AccessExceeded { .. } => Errno::EACCES,
-            Error::FileTooShort { .. } => Errno::ENXIO,
-            Error::OutOfRange { .. } | Error::PastReserve { .. } => Errno::ERANGE,
+            Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
+            Error::OutOfRange { .. } | Error::OutOfReserve { .. } | Error::PastReserve { .. } => Errno::ERANGE,
             Error::ViewsOut { .. } | Error::InUse { .. } => Errno::EBUSY,
             Error::NotThere { .. } => Errno::ENOENT,
+            Error::IsLink { .. } => Errno::ELOOP,
             Error::Exists { .. } => Errno::EEXIST,
             Error::NotMappable { .. } => Errno::ENODEV,
             Error::NoSpace { .. } => Errno::ENOSPC,
             Error::NoMemory { .. } => Errno::ENOMEM,
-            Error::System { errno, .. } | Error::Fault { errno, .. } | Error::LostPages { errno, .. } => Errno(*errno),
+            Error::System { errno, .. }
+            | Error::Fault { errno, .. }
+            | Error::LostPages { errno, .. }
+            | Error::ViewLostPages { errno, .. } => Errno(*errno),
             Error::Unguarded => Errno::EOPNOTSUPP,
             Error::Internal => Errno::ENOTRECOVERABLE,
         };
@@ -331,9 +423,17 @@ const CODES: &[(Errno, &str, &CStr)] = &[
     (Errno::EPROTO, "EPROTO", c"what came over the socket is not a hand-over"),
     (Errno::ENOENT, "ENOENT", c"no such file, directory or name; check it, or pass MAPSHARE_CREATE to make the file"),
     (Errno::EEXIST, "EEXIST", c"the file or name exists already"),
-    (Errno::ELOOP, "ELOOP", c"a symbolic link stands where none is followed, or links lead in a circle"),
-    (Errno::ENAMETOOLONG, "ENAMETOOLONG", c"the path or name is too long"),
-    (Errno::ENOTDIR, "ENOTDIR", c"a part of the path that should be a directory is not one"),
+    (Errno::ELOOP, "ELOOP", c"a symbolic link stands where none is followed, or symbolic links lead in a circle"),
+    (
+        Errno::ENAMETOOLONG,
+        "ENAMETOOLONG",
+        c"the path or name is too long; a part of it may have 255 bytes and all of it 4095",
+    ),
+    (
+        Errno::ENOTDIR,
+        "ENOTDIR",
+        c"a part of the path, or the descriptor that it counts from, should be a directory and is not",
+    ),
     (Errno::EROFS, "EROFS", c"the file system is mounted read-only"),
     (Errno::ETXTBSY, "ETXTBSY", c"the file is a program that is running"),
     (Errno::ENOMEM, "ENOMEM", c"no memory or address space left, or the limit of locked memory is met"),
@@ -385,7 +485,7 @@ fn loss(errno: i32) -> &'static str {
 /// Why bytes cannot be had, and what to do.
 fn fault_reason(errno: i32) -> &'static str {
     match Errno(errno) {
-        Errno::ENXIO => "the file was cut short and ends before it; mapshare_refresh takes over its length of now",
+        Errno::ENXIO => "the file was cut short; mapshare_refresh takes over its length of now",
         Errno::ENOSPC => "the file system has no room for that page; free some and try again",
         _ => "the device failed to deliver or take that page",
     }

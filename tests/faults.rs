@@ -400,8 +400,6 @@ fn a_page_that_the_device_cannot_read_is_eio() {
         std::fs::write(&path, &bytes).unwrap();
         let region = c::open(&path, &with(RW)).unwrap();
         let reader = c::open(&path, &with(MAPSHARE_READ_ONLY)).unwrap();
-        // SAFETY: no memory is passed.
-        unsafe { sync() };
         drop_cache(&path);
         files::set_length(&disk.image(), 6 << 20);
         // Where the file system has put the file's pages is its own business: each is asked.

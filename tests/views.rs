@@ -495,6 +495,46 @@ fn no_stand_in_page_outlives_a_refresh_unnoticed() {
 }
 
 #[test]
+fn calls_on_other_ranges_succeed_while_pages_are_lost_and_put_back() {
+    let folder = Folder::new();
+    let page = page();
+    let (region, path, bytes) = region_with_pattern(&folder, "file", 16);
+    let view = region.view(0, 16 * page).unwrap();
+    let stop = Counter::new();
+    let (calls, rounds) = (Counter::new(), Counter::new());
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let (stop, calls, bytes) = (&stop, &calls, &bytes);
+            scope.spawn(move || {
+                let mut read = vec![0; 4 * page as usize];
+                while stop.get() == 0 {
+                    // Pages that the file always has.
+                    let outcome = match thread {
+                        0 => region.read(0, &mut read),
+                        _ => region.write(4 * page, &bytes[4 * page as usize..8 * page as usize]),
+                    };
+                    if outcome.is_err() {
+                        stop.set(1);
+                    }
+                    outcome.unwrap();
+                    calls.add();
+                }
+            });
+        }
+        while stop.get() == 0 && (rounds.get() < 1000 || calls.get() < 2000) {
+            rounds.add();
+            files::set_length(&path, 12 * page);
+            peek(at(view, 12 + rounds.get() as u64 % 4, 0));
+            files::set_length(&path, 16 * page);
+            region.refresh().unwrap();
+        }
+        stop.set(1);
+    });
+    refused(region.release(view), ENXIO, &[]);
+    region.unmap().unwrap();
+}
+
+#[test]
 fn memory_calls_of_the_kernel_on_a_view_are_no_signal_either() {
     // write(2) from a lost page is EFAULT to the caller, not a death.
     let folder = Folder::new();

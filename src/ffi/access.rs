@@ -19,8 +19,10 @@ use std::ffi::{c_int, c_void};
 ///   -EINVAL: buffer is NULL and length is not 0.
 ///   -ERANGE: offset + length leaves the region, for any numbers, sums that overflow included; nothing was copied.
 ///            A file that others have grown is taken over first, within the region's reserve.
-///   -ENXIO:  the file was cut short and ends before the range does. -ENOSPC: its file system has no room for a page.
-///   -EIO:    its device failed. mapshare_last_error says how many bytes were copied before.
+///   -ENXIO:  the file was cut short, and a page of the range lies wholly behind its end. Up to the end of the file's
+///            last page there is no error: those bytes read as zeros.
+///   -ENOSPC: its file system has no room for a page. -EIO: its device failed.
+///            mapshare_last_error says for the three how many bytes were copied before.
 ///
 /// Threads: any number at once. Bytes that others write meanwhile are seen old or new, each byte for itself.
 /// Signals: not in a handler. Blocks: on the disk only, for pages that are not in memory.
@@ -52,7 +54,7 @@ pub unsafe extern "C" fn mapshare_read(
 ///   -EACCES: the region is read-only.
 ///   -ERANGE: offset + length leaves the region; nothing was copied. Growth by others is taken over as in
 ///            mapshare_read.
-///   -ENXIO, -ENOSPC, -EIO: as in mapshare_read.
+///   -ENXIO, -ENOSPC, -EIO: as in mapshare_read; bytes written behind the end of the file in its last page are lost.
 ///
 /// Threads: any number at once; writes of several threads or processes to the same bytes mix byte by byte.
 /// Signals: not in a handler. Blocks: on the disk only, for pages that are not in memory.

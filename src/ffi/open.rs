@@ -137,7 +137,7 @@ pub unsafe extern "C" fn mapshare_open_at(
         // SAFETY: the caller passes a C string or NULL.
         let path = unsafe { c_path(path) }?;
         if directory_fd == -1 {
-            return Err(Error::BadDescriptor { fd: directory_fd, found: "is not open" });
+            return Err(Error::BadDescriptor { fd: directory_fd, found: "is no directory that is open" });
         }
         // SAFETY: not -1; the kernel refuses a number that is not open, and nothing here closes it.
         let directory = unsafe { BorrowedFd::borrow_raw(directory_fd) };
@@ -162,7 +162,7 @@ pub extern "C" fn mapshare_unmap(region: *mut mapshare_region) -> c_int {
         let region = exclusive(region)?;
         let views = region.views();
         if views > 0 {
-            return Err(Error::ViewsOut { views, asked: "unmapping it" });
+            return Err(Error::ViewsOut { views, asked: "unmapping it would take their bytes" });
         }
         drop(region.remove());
         Ok(())

@@ -6,8 +6,9 @@ use crate::{Advice, Backing, Info};
 use std::mem::{MaybeUninit, size_of};
 
 /// mapshare_options.flags: make the file when it is missing, extend it when it is shorter than offset + length, and
-/// reserve the storage. A new file becomes visible under its name only when it is complete. Needs MAPSHARE_READ_WRITE
-/// wherever something has to be made.
+/// reserve the storage. A new file becomes visible under its name only when it is complete; one that is there keeps its
+/// contents. Needs MAPSHARE_READ_WRITE wherever something has to be made. Whoever needs to know whether it made the file
+/// passes MAPSHARE_EXCLUSIVE first, and opens without it after -EEXIST.
 pub const MAPSHARE_CREATE: u64 = 0x1;
 /// mapshare_options.flags, with MAPSHARE_CREATE: -EEXIST when the file exists.
 pub const MAPSHARE_EXCLUSIVE: u64 = 0x2;
@@ -79,7 +80,8 @@ pub struct mapshare_options {
     pub length: u64,
     /// Bytes of address space to keep for growth, length included; 0 = length. Pointers stay while length <= reserve.
     pub reserve: u64,
-    /// MAPSHARE_READ_ONLY (0), MAPSHARE_READ_WRITE or MAPSHARE_COPY_ON_WRITE.
+    /// MAPSHARE_READ_ONLY (0), MAPSHARE_READ_WRITE or MAPSHARE_COPY_ON_WRITE. Not O_RDWR, whose number is that of
+    /// MAPSHARE_COPY_ON_WRITE.
     pub access: u32,
     /// Permission bits of a file that is created, less the umask; 0 = 0600.
     pub mode: u32,
@@ -117,6 +119,9 @@ pub struct mapshare_region_info {
     pub views: u32,
 }
 
+/// Where a shorter struct may end: behind any field.
+const ENDS: [usize; 5] = [8, 16, 24, 32, 36];
+
 /// Larger structs are not looked through; no version will come near it.
 const LARGEST_STRUCT: usize = 4096;
 
@@ -129,6 +134,9 @@ impl mapshare_options {
         let known = size_of::<mapshare_options>();
         if options.is_null() && size > 0 {
             return Err(Error::NullArgument("options"));
+        }
+        if !options.is_null() && !ENDS.contains(&size) && size < known {
+            return Err(Error::BadOptionsSize { size });
         }
         if size > LARGEST_STRUCT {
             return Err(Error::OptionsTooNew { size, known });

@@ -23,8 +23,9 @@
  * CAVEATS
  *   Truncation     A process that cuts a file short takes the bytes from everyone who has them mapped. Functions here
  *                  then return -ENXIO; a view reads as zeros there and takes writes that go nowhere, and
- *                  mapshare_release tells. The bytes between the file's end and the end of that page raise no error:
- *                  they read as zeros, and writes to them are lost. mapshare_refresh takes over the new length.
+ *                  mapshare_release tells when it was used there. The bytes between the file's end and the end of
+ *                  that page raise no error: they read as zeros, and writes to them are lost. mapshare_refresh takes
+ *                  over the new length.
  *   SIGBUS         That needs a handler for SIGBUS, which the first open installs. It passes everything that is not its
  *                  own to the handler that was there before. A program that installs one of its own later calls
  *                  mapshare_arm, or opens another region. A thread that has SIGBUS blocked when it first calls is
@@ -32,6 +33,10 @@
  *                  is not protected. MAPSHARE_NO_HANDLER leaves SIGBUS alone.
  *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
  *                  With MAPSHARE_SPARSE it is -ENOSPC at the first write to a page that finds no room.
+ *   Descriptors    Each region holds one descriptor of its file, close-on-exec. A program that closes descriptors which
+ *                  it has not opened (closefrom) leaves those out: else whatever concerns the file is -EBADF.
+ *   Pointers       Writing through a view of a MAPSHARE_READ_ONLY region, using one after its release, or passing a
+ *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
  *                  its own. A call that another thread was in at that moment does not hold the child up.
  *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.

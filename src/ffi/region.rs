@@ -40,12 +40,14 @@ pub extern "C" fn mapshare_resize(region: *mut mapshare_region, length: u64) -> 
 
 /// Takes over the file's length of now, which other processes may have changed. A region that reached the end of its
 /// file goes on doing so, and moves for it when it must; one opened on a part of the file grows up to its reserve.
-/// When the file ends at or before the region's offset, the length becomes 0.
+/// When the file ends at or before the region's offset, the length becomes 0. Where views have lost pages, it puts back
+/// what the file has.
 ///
 /// @param region  The region.
 /// @return 1 when the length has changed, 0 when not, or
 ///   -EBADF: not an open region.
 ///   -EBUSY: views are out, and the file has grown beyond the reserve.
+///   -EBADF also when the program has closed the region's own descriptor; so do all functions below that ask the file.
 ///   -ENOMEM, -EIO: as the kernel says them.
 ///
 /// Threads: any, as mapshare_resize. Signals: not in a handler. Source: fstat(2).
@@ -103,7 +105,7 @@ pub extern "C" fn mapshare_advise(region: *mut mapshare_region, offset: u64, len
     })
 }
 
-/// How long a region is.
+/// How long a region is. This does not look at the file: mapshare_refresh takes over what other processes have changed.
 ///
 /// @param region  The region.
 /// @return Bytes that may be accessed now, or -EBADF: not an open region.

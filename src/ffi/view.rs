@@ -55,7 +55,8 @@ pub unsafe extern "C" fn mapshare_view(
 ///   -EINVAL: pointer is no address that is out, or was released already.
 ///   -ENXIO, -ENOSPC, -EIO: pages of it were lost while it was out: the file was cut short, its file system was full,
 ///            its device failed. Zeros stood in their place since, and what was written there is gone. The view is
-///            released all the same.
+///            released all the same. It is pages that were used through the view, or stood as zeros when it was taken,
+///            that this tells of.
 ///
 /// Threads: any. Signals: not in a handler.
 #[unsafe(no_mangle)]

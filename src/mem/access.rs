@@ -6,7 +6,7 @@
 use super::buffer::{Destination, Source};
 use super::guard::{self, portable};
 use super::hazard;
-use super::lost::Epoch;
+use super::lost::{Met, Tries};
 use super::mapping::{Mapping, Protector};
 use super::sigbus::{self, Fault};
 use super::span::Span;
@@ -14,17 +14,13 @@ use super::{atomic::Ordering, pins};
 use crate::error::{Error, Result};
 use crate::sys::{Errno, file, map};
 
-/// How often an access that faults at the same page is repeated though the file says that it is there: so often that a
-/// file that is cut and extended in a tight loop is not taken for a failing device.
-const TRIES: u64 = 64;
-
 impl Mapping {
     /// Copies the span's bytes out; `to` is as long as the span.
     #[inline]
     pub(crate) fn read(&self, span: Span, to: Destination) -> Result<()> {
         let from = self.address(span).as_ptr();
         let direct = self.accesses_directly();
-        run([Side::read(self, span)], false, |done| {
+        run([Side::read(self, span)], Order::Any, |done| {
             // SAFETY: the span lies in our pages, and the caller's buffer is as long.
             unsafe { copy(direct, to.address.wrapping_add(done), from.wrapping_add(done), span.length() - done) }
         })
@@ -35,7 +31,7 @@ impl Mapping {
     pub(crate) fn write(&self, span: Span, from: Source) -> Result<()> {
         let to = self.address(span).as_ptr();
         let direct = self.accesses_directly();
-        run([Side::written(self, span)], false, |done| {
+        run([Side::written(self, span)], Order::Any, |done| {
             // SAFETY: as in `read`, the other way round.
             unsafe { copy(direct, to.wrapping_add(done), from.address.wrapping_add(done), span.length() - done) }
         })
@@ -45,7 +41,7 @@ impl Mapping {
     pub(crate) fn fill(&self, span: Span, byte: u8) -> Result<()> {
         let to = self.address(span).as_ptr();
         let fill = if self.accesses_directly() { guard::fill } else { portable::fill };
-        run([Side::written(self, span)], false, |done| {
+        run([Side::written(self, span)], Order::Any, |done| {
             // SAFETY: the span lies in our pages.
             unsafe { fill(to.wrapping_add(done), byte, span.length() - done) }
         })
@@ -57,30 +53,27 @@ impl Mapping {
         let length = span.length();
         let (from, to) = (self.address(span).as_ptr(), to_mapping.address(to_span).as_ptr());
         // Two mappings of one file overlap in the file, whatever their addresses.
-        let apart = self.identity() != to_mapping.identity()
-            || self.file_position(span).abs_diff(to_mapping.file_position(to_span)) >= length as u64;
-        let backward = !apart && self.file_position(span) < to_mapping.file_position(to_span);
-        let direct = self.accesses_directly() && to_mapping.accesses_directly();
-        let copy = match (apart, backward) {
-            (true, _) if direct => guard::copy,
-            (true, _) => portable::copy,
-            (false, false) if direct => guard::copy_forward,
-            (false, false) => portable::copy_forward,
-            (false, true) if direct => guard::copy_backward,
-            (false, true) => portable::copy_backward,
+        let (from_position, to_position) = (self.file_position(span), to_mapping.file_position(to_span));
+        let overlap = self.identity() == to_mapping.identity() && from_position.abs_diff(to_position) < length as u64;
+        let order = match overlap {
+            false => Order::Any,
+            true if from_position < to_position => Order::LastFirst,
+            true => Order::FirstFirst,
         };
-        run([Side::read(self, span), Side::written(to_mapping, to_span)], backward, |done| {
-            // A copy from the end has done the last bytes.
-            let skip = if backward { 0 } else { done };
+        let direct = self.accesses_directly() && to_mapping.accesses_directly();
+        let copy = match order {
+            Order::Any if direct => guard::copy,
+            Order::Any => portable::copy,
+            Order::FirstFirst if direct => guard::copy_forward,
+            Order::FirstFirst => portable::copy_forward,
+            Order::LastFirst if direct => guard::copy_backward,
+            Order::LastFirst => portable::copy_backward,
+        };
+        run([Side::read(self, span), Side::written(to_mapping, to_span)], order, |done| {
+            let skip = if order == Order::LastFirst { 0 } else { done };
             // SAFETY: both spans lie in their mappings' pages.
             unsafe { copy(to.wrapping_add(skip), from.wrapping_add(skip), length - done) }
         })
-    }
-
-    /// ENXIO, ENOSPC or EIO when a view has lost a page of the span, and zeros stand there, or stood there since `began`.
-    #[inline]
-    fn check_lost(&self, span: Span, began: Epoch) -> Result<()> {
-        if self.lost.overlaps(span, began) { Err(self.lost_error(span)) } else { Ok(()) }
     }
 
     #[cold]
@@ -90,19 +83,25 @@ impl Mapping {
 
     /// Why a page of the span that stands as zeros was lost: a positive error number, or 0.
     pub(super) fn lost_errno(&self, span: Span) -> i32 {
-        if self.lost.overlaps(span, self.lost.epoch()) { self.lost.errno() } else { 0 }
+        if self.lost.met(span, self.lost.epoch()) == Met::Zeros { self.lost.errno() } else { 0 }
     }
 
     /// Brings the span's changed pages to the file's storage and waits for it, or only starts that.
     pub(crate) fn flush(&self, span: Span, wait: bool) -> Result<()> {
-        let began = self.lost.epoch();
-        let result = match wait {
-            _ if span.length() == 0 => Ok(()),
-            true => self.synchronize(span),
-            false => file::start_writing(self.file(), self.file_position(span), span.length() as u64),
-        };
-        result.map_err(|errno| Error::system("msync", "the region", errno))?;
-        self.check_lost(span, began)
+        loop {
+            let began = self.lost.epoch();
+            let result = match wait {
+                _ if span.length() == 0 => Ok(()),
+                true => self.synchronize(span),
+                false => file::start_writing(self.file(), self.file_position(span), span.length() as u64),
+            };
+            result.map_err(|errno| Error::system("msync", "the region", errno))?;
+            match self.lost.met(span, began) {
+                Met::Pages => return Ok(()),
+                Met::Zeros => return Err(self.lost_error(span)),
+                Met::Either => {}
+            }
+        }
     }
 
     /// Whether this thread may touch the pages itself.
@@ -120,16 +119,16 @@ impl Mapping {
     }
 
     /// Why the page of the byte at `offset` cannot be read, or written; None when it is worth to try again, as has been
-    /// done `tries` times since it last could.
-    fn cause(&self, offset: usize, is_written: bool, tries: u64) -> Option<Errno> {
-        let page = (offset - offset % self.page_size()) as u64;
-        let position = self.file_offset() + page;
+    /// done so often since it last could.
+    fn cause(&self, offset: usize, is_written: bool, tries: Tries) -> Option<Errno> {
+        let position = self.file_offset() + (offset - offset % self.page_size()) as u64;
         match file::status(self.file()) {
             Err(_) => return Some(Errno::EIO),
+            Ok(status) if !self.is_of(&status) => return Some(Errno::EIO),
             Ok(status) if status.size <= position => return Some(Errno::ENXIO),
             // The file has the bytes, perhaps again.
-            Ok(_) if tries == 0 => return None,
-            Ok(_) if tries >= TRIES => return Some(Errno::EIO),
+            Ok(_) if tries.times == 0 => return None,
+            Ok(_) if tries.are_enough() => return Some(Errno::EIO),
             Ok(_) => {}
         }
         let room = match is_written {
@@ -143,6 +142,13 @@ impl Mapping {
             Err(_) if file::is_on_full_file_system(self.file()) => Some(Errno::ENOSPC),
             Err(_) => None,
         }
+    }
+
+    fn fault(&self, errno: Errno, offset: usize, done: usize, length: usize) -> Error {
+        self.count_fault();
+        let file_length = file::status(self.file()).map_or(0, |status| status.size);
+        let (offset, done, length) = (offset as u64, done as u64, length as u64);
+        Error::Fault { file_length, errno: errno.0, offset, done, length }
     }
 
     fn count_fault(&self) {
@@ -187,6 +193,17 @@ unsafe fn copy(direct: bool, to: *mut u8, from: *const u8, length: usize) -> usi
     }
 }
 
+/// In which order bytes have to be accessed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// It does not matter.
+    Any,
+    /// The source overlaps the destination from behind.
+    FirstFirst,
+    /// The source overlaps the destination from in front.
+    LastFirst,
+}
+
 /// One of the mapped ranges of an access.
 struct Side<'a> {
     mapping: &'a Mapping,
@@ -207,22 +224,35 @@ impl Side<'_> {
 /// Makes an access, told how many bytes were done before and telling how many more it did, and sees that it touched no
 /// stand-in page.
 #[inline]
-fn run<const N: usize>(sides: [Side; N], backward: bool, mut access: impl FnMut(usize) -> usize) -> Result<()> {
-    let began = sides.each_ref().map(|side| side.mapping.lost.epoch());
-    let done = access(0);
-    if done < sides[0].span.length() {
-        finish(&sides, backward, done, &mut access)?;
+fn run<const N: usize>(sides: [Side; N], order: Order, mut access: impl FnMut(usize) -> usize) -> Result<()> {
+    loop {
+        let began = sides.each_ref().map(|side| side.mapping.lost.epoch());
+        let done = access(0);
+        if done < sides[0].span.length() {
+            finish(&sides, order, done, &mut access)?;
+        }
+        let mut is_sure = true;
+        for (side, began) in sides.iter().zip(began) {
+            match side.mapping.lost.met(side.span, began) {
+                Met::Pages => {}
+                // What has been moved over itself cannot be moved again.
+                Met::Either if order == Order::Any => is_sure = false,
+                Met::Zeros | Met::Either => return Err(side.mapping.lost_error(side.span)),
+            }
+        }
+        if is_sure {
+            return Ok(());
+        }
     }
-    sides.iter().zip(began).try_for_each(|(side, began)| side.mapping.check_lost(side.span, began))
 }
 
 /// Goes on with an access that faulted after `done` bytes, or tells why it cannot.
 #[cold]
-fn finish(sides: &[Side], backward: bool, mut done: usize, access: &mut dyn FnMut(usize) -> usize) -> Result<()> {
+fn finish(sides: &[Side], order: Order, mut done: usize, access: &mut dyn FnMut(usize) -> usize) -> Result<()> {
     let length = sides[0].span.length();
-    let mut tries = 0;
+    let mut tries = Tries::none();
     while done < length {
-        let at = if backward { length - done - 1 } else { done };
+        let at = if order == Order::LastFirst { length - done - 1 } else { done };
         let fault = sigbus::take_last_fault();
         for Side { mapping, span, is_written } in sides {
             let offset = span.start() + at;
@@ -233,22 +263,16 @@ fn finish(sides: &[Side], backward: bool, mut done: usize, access: &mut dyn FnMu
             let is_memory_error = fault.is_some_and(|fault| fault.is_memory_error);
             let errno = if is_memory_error { Some(Errno::EIO) } else { mapping.cause(offset, *is_written, tries) };
             if let Some(errno) = errno {
-                mapping.count_fault();
-                let (offset, done, length) = (offset as u64, done as u64, length as u64);
-                return Err(Error::Fault { errno: errno.0, offset, done, length });
+                return Err(mapping.fault(errno, offset, done, length));
             }
         }
-        if tries > TRIES {
+        if tries.are_enough() {
             // The page that was missing is none of these any more, and yet it is.
-            return Err(Error::Fault {
-                errno: Errno::EIO.0,
-                offset: at as u64,
-                done: done as u64,
-                length: length as u64,
-            });
+            let Side { mapping, span, .. } = &sides[0];
+            return Err(mapping.fault(Errno::EIO, span.start() + at, done, length));
         }
         let more = access(done);
-        tries = if more > 0 { 0 } else { tries + 1 };
+        tries = if more > 0 { Tries::none() } else { tries.again() };
         done += more;
     }
     Ok(())

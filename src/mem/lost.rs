@@ -4,12 +4,12 @@
 //! lost: a signal handler sets the bits, which may not lock or allocate.
 //!
 //! Decision: that no call succeeds on zeros is kept by three things. A bit is set before the zeros are there, and again
-//! after, in case it was cleared between. Who asks waits for zeros that are just being put in place. And an access during
-//! which pages were put back counts as one to lost pages, since it may have met the zeros before: an epoch tells, odd
-//! while pages are being put back.
+//! after, in case it was cleared between. Who asks waits for zeros that are just being put in place. And of an access
+//! during which pages were put back nobody can tell what it met: an epoch, odd meanwhile, has it repeated.
 
 use super::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::span::Span;
+use crate::sys::clock::monotonic_ns;
 use crate::sys::{Errno, map};
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -34,8 +34,48 @@ pub(crate) struct Lost {
     errno: AtomicI32,
     /// The page that was asked about last, and how often in a row.
     tried: AtomicU64,
+    /// When it was asked about first.
+    tried_since: AtomicU64,
     /// The words that have ever had bits lie from the first (inclusive) to the second (exclusive).
     used: [AtomicUsize; 2],
+}
+
+/// How often an access has been tried without getting any further, and since when.
+#[derive(Clone, Copy)]
+pub(super) struct Tries {
+    pub(super) times: u64,
+    since_ns: u64,
+}
+
+impl Tries {
+    pub(super) fn none() -> Tries {
+        Tries { times: 0, since_ns: monotonic_ns() }
+    }
+
+    /// Once more.
+    pub(super) fn again(self) -> Tries {
+        Tries { times: self.times + 1, ..self }
+    }
+
+    /// Whether that is enough: often, so that a file that is cut and extended in a tight loop is not taken for a failing
+    /// device, and not long, since such a device takes its time.
+    pub(super) fn are_enough(self) -> bool {
+        const FEW: u64 = 8;
+        const MANY: u64 = 1000;
+        const LONG_NS: u64 = 100_000_000;
+        self.times >= MANY || self.times >= FEW && monotonic_ns() - self.since_ns > LONG_NS
+    }
+}
+
+/// What an access has met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    /// The file's own pages.
+    Pages,
+    /// A page that is lost.
+    Zeros,
+    /// Nobody can tell: pages were put back meanwhile.
+    Either,
 }
 
 /// When an access began, as far as lost pages are concerned.
@@ -54,6 +94,7 @@ impl Lost {
             standing_in: AtomicU32::new(0),
             errno: AtomicI32::new(0),
             tried: AtomicU64::new(0),
+            tried_since: AtomicU64::new(0),
             used: [AtomicUsize::new(usize::MAX), AtomicUsize::new(0)],
         }
     }
@@ -88,20 +129,25 @@ impl Lost {
         }
     }
 
-    /// How often in a row the page with the byte at `offset` has been asked about before. Threads that ask about
-    /// different pages at once may make it less. Async-signal-safe.
-    pub(super) fn tries(&self, offset: usize) -> u64 {
+    /// How often in a row, and since when, the page with the byte at `offset` has been asked about before. Threads that
+    /// ask about different pages at once may make it less. Async-signal-safe.
+    pub(super) fn tries(&self, offset: usize) -> Tries {
         let page = (offset / self.page_size) as u64;
-        let tried = self.tried.load(Ordering::Relaxed); // ORDER: Relaxed, a number that may be wrong
-        let times = if tried >> 8 == page { tried & 0xff } else { 0 };
-        self.tried.store(page << 8 | (times + 1).min(0xff), Ordering::Relaxed); // ORDER: Relaxed, as above
-        times
+        // ORDER: Relaxed for all of it: numbers that may be wrong.
+        let tried = self.tried.load(Ordering::Relaxed);
+        let tries = match tried >> 16 == page && tried & 0xffff != 0 {
+            true => Tries { times: tried & 0xffff, since_ns: self.tried_since.load(Ordering::Relaxed) },
+            false => Tries::none(),
+        };
+        self.tried_since.store(tries.since_ns, Ordering::Relaxed);
+        self.tried.store(page << 16 | (tries.times + 1).min(0xffff), Ordering::Relaxed);
+        tries
     }
 
     /// Notes that the page with the byte at `offset` is lost, and why, while `put_zeros` does its work.
     /// Async-signal-safe.
     pub(super) fn stand_in<R>(&self, offset: usize, errno: i32, put_zeros: impl FnOnce() -> R) -> R {
-        // ORDER: SeqCst for all of it, partner `overlaps_now` and `restore`: they agree on one order of the notes, of the
+        // ORDER: SeqCst for all of it, partner `met_now` and `restore`: they agree on one order of the notes, of the
         // count, and of what they do themselves; the kernel orders the zeros between.
         self.standing_in.fetch_add(1, Ordering::SeqCst);
         self.note(offset, errno);
@@ -129,34 +175,37 @@ impl Lost {
         self.errno.load(Ordering::Relaxed) // ORDER: Relaxed, read after a note was seen
     }
 
-    /// To be asked before an access, for `overlaps`.
+    /// To be asked before an access, for `met`.
     #[inline]
     pub(super) fn epoch(&self) -> Epoch {
         // ORDER: Acquire, partner `restore`: an access that begins after its end meets the pages that it put back.
         Epoch(self.epoch.load(Ordering::Acquire))
     }
 
-    /// Whether the span has, or since `began` has had, a page that is lost. To be asked after an access and before it
-    /// counts as done.
+    /// What an access to the span that `began` then has met. To be asked after it and before it counts as done.
     #[inline]
-    pub(super) fn overlaps(&self, span: Span, began: Epoch) -> bool {
+    pub(super) fn met(&self, span: Span, began: Epoch) -> Met {
         // ORDER: Acquire, partner `note`: the access before it is not moved behind it by the compiler, being assembly
         // that may touch any memory; the processor sees the note with the zeros, which were mapped after it.
-        self.ever.load(Ordering::Acquire) && self.overlaps_now(span, began)
+        if self.ever.load(Ordering::Acquire) { self.met_now(span, began) } else { Met::Pages }
     }
 
     #[cold]
-    fn overlaps_now(&self, span: Span, began: Epoch) -> bool {
-        let mut patience = PATIENCE;
+    fn met_now(&self, span: Span, began: Epoch) -> Met {
         // ORDER: SeqCst, partner `stand_in`.
-        while self.standing_in.load(Ordering::SeqCst) != 0 && patience > 0 {
-            std::hint::spin_loop();
-            patience -= 1;
+        wait_until(|| self.standing_in.load(Ordering::SeqCst) == 0);
+        if self.has_lost(span) {
+            return Met::Zeros;
         }
-        // ORDER: SeqCst, partner `restore`.
-        if !began.0.is_multiple_of(2) || self.epoch.load(Ordering::SeqCst) != began.0 {
-            return true;
+        // ORDER: SeqCst for the rest, partner `restore`.
+        if self.epoch.load(Ordering::SeqCst) == began.0 && began.0.is_multiple_of(2) {
+            return Met::Pages;
         }
+        let over = wait_until(|| self.epoch.load(Ordering::SeqCst).is_multiple_of(2));
+        if over { Met::Either } else { Met::Zeros }
+    }
+
+    fn has_lost(&self, span: Span) -> bool {
         let pages = span.start() / self.page_size..span.end().div_ceil(self.page_size);
         let used = self.used_words();
         let first = (pages.start / BITS).max(used.start);
@@ -178,7 +227,7 @@ impl Lost {
 
     /// Calls `put_back` with the bytes of lost pages, from and to; they are lost no more. One caller at a time.
     pub(super) fn restore<E>(&self, mut put_back: impl FnMut(Range<usize>) -> Result<(), E>) -> Result<(), E> {
-        // ORDER: SeqCst, partner `overlaps_now` and `stand_in`, see there; this holds for all of it.
+        // ORDER: SeqCst, partner `met_now` and `stand_in`, see there; this holds for all of it.
         self.epoch.store(self.epoch.load(Ordering::SeqCst) | 1, Ordering::SeqCst);
         let result = self.used_words().try_for_each(|index| {
             let Some(word) = self.bits().get(index) else { return Ok(()) };
@@ -202,6 +251,14 @@ impl Drop for Lost {
             debug_assert_eq!(unmapped, Ok(()));
         }
     }
+}
+
+/// Waits for a state that another thread is about to bring about; whether it did.
+fn wait_until(is_so: impl Fn() -> bool) -> bool {
+    (0..PATIENCE).any(|_| {
+        std::hint::spin_loop();
+        is_so()
+    })
 }
 
 /// The ranges of bits that are set, from low to high.
@@ -236,7 +293,7 @@ mod tests {
     }
 
     fn is_lost(lost: &Lost, page: usize) -> bool {
-        lost.overlaps(Span::within((page * PAGE) as u64, 1, u64::MAX).unwrap(), lost.epoch())
+        lost.met(Span::within((page * PAGE) as u64, 1, u64::MAX).unwrap(), lost.epoch()) == Met::Zeros
     }
 
     fn lose(lost: &Lost, page: usize) {
@@ -300,8 +357,18 @@ mod tests {
         lose(&lost, 0);
         let began = lost.epoch();
         restore_all(&lost);
-        assert!(lost.overlaps(span, began));
-        assert!(!lost.overlaps(span, lost.epoch()));
+        assert_eq!((lost.met(span, began), lost.met(span, lost.epoch())), (Met::Either, Met::Pages));
+    }
+
+    #[test]
+    fn an_access_that_is_tried_again_is_given_up_after_many_times_or_long() {
+        let lost = lost(100);
+        assert!((0..1000).all(|times| lost.tries(7 * PAGE).times == times));
+        assert!(lost.tries(7 * PAGE).are_enough());
+        assert_eq!(lost.tries(8 * PAGE).times, 0);
+        let long_ago = monotonic_ns() - 200_000_000;
+        let tried = |times| Tries { times, since_ns: long_ago }.are_enough();
+        assert!(tried(8) && !tried(7));
     }
 
     #[test]

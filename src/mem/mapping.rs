@@ -12,6 +12,7 @@ use super::span::Span;
 use crate::error::Result;
 use crate::sys::map::{self, Advice, Protection, Sharing};
 use crate::sys::{Errno, file};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
@@ -87,7 +88,7 @@ pub(crate) struct Mapping {
     paging: Paging,
     /// Bytes that may be accessed now; at most `capacity`.
     length: AtomicU64,
-    file: OwnedFd,
+    file: ManuallyDrop<OwnedFd>,
     /// Device and inode: which file it is.
     identity: (u64, u64),
     offset: u64,
@@ -120,7 +121,7 @@ impl Mapping {
             capacity,
             paging,
             length: AtomicU64::new(0),
-            file,
+            file: ManuallyDrop::new(file),
             identity,
             offset,
             sharing,
@@ -177,6 +178,11 @@ impl Mapping {
     /// Device and inode of the file.
     pub(super) fn identity(&self) -> (u64, u64) {
         self.identity
+    }
+
+    /// Whether this is what fstat(2) says of its file, and not of one that has got the descriptor's number since.
+    pub(crate) fn is_of(&self, status: &file::Status) -> bool {
+        self.identity == (status.device, status.inode)
     }
 
     pub(crate) fn protector(&self) -> Protector {
@@ -374,6 +380,11 @@ impl Drop for Mapping {
         // SAFETY: the pages are ours, and nobody else has them any more: views share the mapping.
         let unmapped = unsafe { map::unmap(self.base, self.capacity) };
         debug_assert_eq!(unmapped, Ok(()));
+        // A program may have closed our descriptor, and its number may be that of a file of its own by now.
+        if file::status(self.file()).is_ok_and(|status| self.is_of(&status)) {
+            // SAFETY: dropped here, and never used again.
+            unsafe { ManuallyDrop::drop(&mut self.file) };
+        }
     }
 }
 

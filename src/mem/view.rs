@@ -61,7 +61,7 @@ impl View {
     pub fn check(&self) -> Result<()> {
         match self.pin.lost() {
             0 => Ok(()),
-            errno => Err(Error::LostPages { errno, length: self.len() as u64 }),
+            errno => Err(Error::ViewLostPages { errno, length: self.len() as u64 }),
         }
     }
 }

@@ -29,7 +29,7 @@ impl Region {
         if length < self.length() {
             return self.shrink(length);
         }
-        self.relocate(length, "moving it to a larger reserve")?;
+        self.relocate(length, "growing past its reserve would move it, which a larger reserve at open avoids")?;
         self.grow(length)
     }
 
@@ -61,7 +61,7 @@ impl Region {
         let mapping = self.mapping();
         let views = mapping.views_past(length);
         if views > 0 {
-            return Err(Error::ViewsOut { views, asked: "making it shorter" });
+            return Err(Error::ViewsOut { views, asked: "making it shorter would take their bytes" });
         }
         let (size, end) = (self.status()?.size, mapping.file_length_for(length));
         if size > end {
@@ -100,6 +100,8 @@ impl Region {
         if length == 0 {
             return Err(Error::Contradiction("length is 0, and a region has at least one byte; unmap it instead"));
         }
+        let start = self.mapping().file_offset();
+        check_file_length("the region's file", u64::MAX, start, length)?;
         if !self.is_shared() {
             return Err(Error::Contradiction(
                 "the region is MAPSHARE_COPY_ON_WRITE, which leaves its file as it is; resize a MAPSHARE_READ_WRITE one",
@@ -127,7 +129,7 @@ impl Region {
             return self.refresh_in_place();
         }
         let available = self.available()?;
-        self.relocate(available, "following its file to a larger reserve")?;
+        self.relocate(available, "its file has grown past its reserve, so that it would have to move")?;
         self.refresh_in_place()
     }
 
@@ -159,13 +161,17 @@ impl Region {
         Ok(true)
     }
 
-    /// For an access up to `end` that leaves the region: takes over what others have added to the file, if that
-    /// reaches so far and fits; whether it did.
-    pub(super) fn take_over_growth(&self, end: u64) -> bool {
-        if end > self.in_place_limit() || !self.available().is_ok_and(|available| end <= available) {
-            return false;
+    /// For an access that leaves the region: takes over what others have added to the file, if that is enough and fits in
+    /// place; else the access stays `refused`.
+    pub(super) fn take_over_growth(&self, offset: u64, length: u64, refused: Error) -> Result<()> {
+        let end = offset.saturating_add(length);
+        match self.available() {
+            Ok(available) if end <= available && end <= self.in_place_limit() => self.refresh_in_place().map(drop),
+            Ok(available) if end <= available => {
+                Err(Error::OutOfReserve { offset, length, limit: self.length(), available })
+            }
+            _ => Err(refused),
         }
-        self.refresh_in_place().is_ok()
     }
 
     /// Bytes that the file has behind the region's offset.
@@ -210,31 +216,29 @@ pub(super) fn is_no_memory(errno: Errno) -> bool {
     matches!(errno, Errno::ENOMEM | Errno::EAGAIN | Errno::EOVERFLOW)
 }
 
-/// Refuses a range that no file may have, or none of this process.
-pub(super) fn check_file_length(name: &str, size: u64, range: Range<u64>) -> Result<()> {
-    let reason = if range.end > i64::MAX as u64 {
-        "no file is longer than 2^63 - 1 bytes"
-    } else if range.end > size && range.end > file::length_limit() {
-        "it would pass this process's limit on file lengths, RLIMIT_FSIZE"
-    } else {
-        return Ok(());
+/// Refuses a range of a file of `size` bytes that no file may have, or none of this process.
+pub(super) fn check_file_length(name: &str, size: u64, offset: u64, length: u64) -> Result<()> {
+    let reason = match offset.checked_add(length).filter(|end| *end <= i64::MAX as u64) {
+        None => "no file is longer than 2^63 - 1 bytes",
+        Some(end) if end > size && end > file::length_limit() => {
+            "it would pass this process's limit on file lengths, RLIMIT_FSIZE"
+        }
+        Some(_) => return Ok(()),
     };
-    Err(no_space(name, &range, reason))
-}
-
-fn no_space(name: &str, range: &Range<u64>, reason: &'static str) -> Error {
-    Error::NoSpace { file: name.into(), offset: range.start, length: range.end - range.start, reason }
+    Err(Error::NoSpace { file: name.into(), offset, length, reason })
 }
 
 /// Makes a file of `size` bytes so long that it has `range`, and reserves storage for it unless `sparse`. The file is
 /// never cut, even when another process extends it at the same time.
 pub(super) fn extend(file: BorrowedFd, name: &str, size: u64, range: Range<u64>, sparse: bool) -> Result<()> {
-    check_file_length(name, size, range.clone())?;
+    let (offset, length) = (range.start, range.end - range.start);
+    check_file_length(name, size, offset, length)?;
+    let no_space = |reason| Error::NoSpace { file: name.into(), offset, length, reason };
     let result = if sparse { extend_sparse(file, size, range.end) } else { reserve(file, size, &range) };
     result.map_err(|errno| match errno {
-        Errno::ENOSPC => no_space(name, &range, "the file system is full; free some, or ask for less"),
-        Errno::EDQUOT => no_space(name, &range, "this user's disk quota is used up; free some, or ask for less"),
-        Errno::EFBIG => no_space(name, &range, "the file system has no files that long; ask for less"),
+        Errno::ENOSPC => no_space("the file system is full; free some, or ask for less"),
+        Errno::EDQUOT => no_space("this user's disk quota is used up; free some, or ask for less"),
+        Errno::EFBIG => no_space("the file system has no files that long; ask for less"),
         errno => Error::system("fallocate", name, errno),
     })
 }

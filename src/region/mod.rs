@@ -19,7 +19,7 @@ use crate::sys::Errno;
 use crate::sys::file::{self, Status};
 use crate::sys::map::{Advice as KernelAdvice, Sharing};
 use options::{Access, Options};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// A range of a file, mapped into this process. All methods that take `&self` may be called on any threads at the
@@ -256,7 +256,7 @@ impl Region {
         }
         let views = self.views();
         if access == Access::ReadOnly && self.access != Access::ReadOnly && views > 0 {
-            return Err(Error::ViewsOut { views, asked: "making it read-only" });
+            return Err(Error::ViewsOut { views, asked: "making it read-only would end writing through them" });
         }
         let changed = self.mapping.protect(access.protection());
         changed.map_err(|errno| Error::system("mprotect", "the region", errno))?;
@@ -320,14 +320,15 @@ impl Region {
     /// # Errors
     /// EMFILE: this process has too many open descriptors.
     pub fn duplicate_fd(&self) -> Result<OwnedFd> {
+        self.status()?;
         file::duplicate(self.file()).map_err(|errno| Error::system("dup", "the region's file", errno))
     }
 
     /// The range, checked; growth of the file by others is taken over where that makes it fit.
     fn span(&self, offset: u64, length: u64) -> Result<Span> {
         self.mapping.span(offset, length).or_else(|error| match offset.checked_add(length) {
-            Some(end) if self.take_over_growth(end) => self.mapping.span(offset, length),
-            _ => Err(error),
+            Some(_) => self.take_over_growth(offset, length, error).and_then(|()| self.mapping.span(offset, length)),
+            None => Err(error),
         })
     }
 
@@ -387,6 +388,12 @@ impl Region {
     }
 
     fn status(&self) -> Result<Status> {
-        file::status(self.file()).map_err(|errno| Error::system("fstat", "the region's file", errno))
+        let fd = self.file().as_raw_fd();
+        match file::status(self.file()) {
+            Ok(status) if self.mapping.is_of(&status) => Ok(status),
+            Ok(_) => Err(Error::LostDescriptor { fd, found: ", and has another file now" }),
+            Err(Errno::EBADF) => Err(Error::LostDescriptor { fd, found: "" }),
+            Err(errno) => Err(Error::system("fstat", "the region's file", errno)),
+        }
     }
 }

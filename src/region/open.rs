@@ -10,7 +10,7 @@ use crate::sys::Errno;
 use crate::sys::file::{self, Granted, Kind, Status};
 use crate::sys::map::Advice;
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,10 @@ impl Options {
                     let remedy = "; check the path, or pass MAPSHARE_CREATE to make the file";
                     return Err(Error::NotThere { file: name, remedy });
                 }
+                Err(Errno::EBADF) => {
+                    let found = "is no directory that is open; AT_FDCWD stands for the working directory";
+                    return Err(Error::BadDescriptor { fd: directory.as_raw_fd(), found });
+                }
                 Err(errno) => return Err(Error::system("stat", name, errno)),
             }
             if let Some(region) = self.create_new(directory, &path, &name)? {
@@ -56,23 +60,25 @@ impl Options {
     /// Opens what stands behind a descriptor as a region. The descriptor stays the caller's, who may close it at
     /// once.
     pub fn open_fd(&self, fd: BorrowedFd<'_>) -> Result<Region> {
-        self.open_raw_fd(std::os::fd::AsRawFd::as_raw_fd(&fd))
+        self.open_raw_fd(fd.as_raw_fd())
     }
 
     /// Opens what stands behind a descriptor number, which need not be open.
     pub(crate) fn open_raw_fd(&self, fd: i32) -> Result<Region> {
         self.check()?;
-        let name = format!("descriptor {fd}");
+        let name = &*format!("descriptor {fd}");
         let file = file::duplicate_raw(fd).map_err(|errno| match errno {
             Errno::EBADF => Error::BadDescriptor { fd, found: "is not open" },
-            errno => Error::system("dup", &*name, errno),
+            errno => Error::system("dup", name, errno),
         })?;
         if self.exclusive {
-            return Err(Error::Exists { file: name });
+            return Err(Error::Exists { file: name.into() });
         }
-        let granted = file::granted(file.as_fd()).map_err(|errno| Error::system("fcntl", &*name, errno))?;
+        let failed = |call: &'static str| move |errno| Error::system(call, name, errno);
+        check_kind(file::status(file.as_fd()).map_err(failed("fstat"))?.kind, name)?;
+        let granted = file::granted(file.as_fd()).map_err(failed("fcntl"))?;
         check_granted(fd, granted, self.access)?;
-        self.map_existing(file, &name, Backing::Fd, granted == Granted::ReadWrite)
+        self.map_existing(file, name, Backing::Fd, granted == Granted::ReadWrite)
     }
 
     /// Opens a file that was there just now; None when it is gone and may be made.
@@ -135,6 +141,11 @@ impl Options {
         let created = NewFile::create(directory, &parent, self.creation_mode());
         let (new, file) = created.map_err(|errno| match errno {
             Errno::ENOENT => Error::NotThere { file: name.into(), remedy: ", nor does its directory; make that first" },
+            Errno::EACCES => Error::AccessDenied {
+                access: "making a file in the directory",
+                file: name.into(),
+                remedy: "choose another directory, or change its permissions",
+            },
             errno => Error::system("create", name, errno),
         })?;
         let status = file::status(file.as_fd()).map_err(failed("fstat"))?;
@@ -158,7 +169,7 @@ impl Options {
         let end = paging.file_length_for(self.offset.saturating_add(length));
         let creates = self.create && self.access == Access::ReadWrite;
         if creates {
-            grow::check_file_length(name, status.size, self.offset..end)?;
+            grow::check_file_length(name, status.size, self.offset, length)?;
         }
         let protection = self.access.protection();
         let protector = self.protector(file.as_fd(), paging);
@@ -230,12 +241,8 @@ impl Options {
         if size == self.offset || size == 0 {
             return Err(Error::EmptyMapping { file: name.into(), offset: self.offset });
         }
-        size.checked_sub(self.offset).ok_or_else(|| Error::FileTooShort {
-            file: name.into(),
-            size,
-            length: 1,
-            offset: self.offset,
-        })
+        let behind = || Error::BehindEnd { file: name.into(), size, offset: self.offset };
+        size.checked_sub(self.offset).ok_or_else(behind)
     }
 
     fn needs_write(&self, name: &str) -> Error {
@@ -259,7 +266,7 @@ struct Opened {
 fn check_kind(kind: Kind, name: &str) -> Result<()> {
     let found = match kind {
         Kind::Regular => return Ok(()),
-        Kind::SymbolicLink => return Err(Error::system("open", name, Errno::ELOOP)),
+        Kind::SymbolicLink => return Err(Error::IsLink { file: name.into() }),
         Kind::Directory => "a directory",
         Kind::Fifo => "a FIFO or pipe",
         Kind::Socket => "a socket",
@@ -291,13 +298,16 @@ fn check_mappable(file: BorrowedFd, name: &str) -> Result<()> {
 }
 
 fn not_mappable(name: &str) -> Error {
-    Error::NotMappable { file: name.into(), found: "on a file system or device that cannot map it, as /proc and /sys" }
+    Error::NotMappable {
+        file: name.into(),
+        found: "a file that its file system cannot map, as those of /proc and /sys",
+    }
 }
 
 /// How sentences name a file: by its path, without the middle of a very long one.
 fn label(path: &Path) -> String {
     const ENDS: usize = 150;
-    let name = path.display().to_string();
+    let name = path.to_string_lossy().escape_debug().to_string();
     let (head, tail) = (name.floor_char_boundary(ENDS), name.ceil_char_boundary(name.len().saturating_sub(ENDS)));
     if head < tail { format!("'{}...{}'", &name[..head], &name[tail..]) } else { format!("'{name}'") }
 }

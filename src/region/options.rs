@@ -174,13 +174,10 @@ impl Options {
             ));
         }
         if self.mode & !MODE_BITS != 0 {
-            let unknown = u64::from(self.mode & !MODE_BITS);
-            return Err(Error::UnknownFlags { field: "mode", unknown, known: MODE_BITS.into() });
+            return Err(Error::UnknownMode { mode: self.mode });
         }
         if self.reserve != 0 && self.reserve < self.length {
-            return Err(Error::Contradiction(
-                "reserve is less than length; make it the largest length the region shall grow to, or 0",
-            ));
+            return Err(Error::ReserveTooSmall { reserve: self.reserve, length: self.length });
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! `Result<T, Errno>` and adds no policy of its own: what to do about a failure is
 //! decided in the layers above.
 
+pub(crate) mod clock;
 pub(crate) mod errno;
 pub(crate) mod file;
 pub(crate) mod map;
