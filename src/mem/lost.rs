@@ -61,8 +61,8 @@ impl Tries {
     /// device, and not long, since such a device takes its time.
     pub(super) fn are_enough(self) -> bool {
         const FEW: u64 = 8;
-        const MANY: u64 = 1000;
-        const LONG_NS: u64 = 100_000_000;
+        const MANY: u64 = 32;
+        const LONG_NS: u64 = 10_000_000;
         self.times >= MANY || self.times >= FEW && monotonic_ns() - self.since_ns > LONG_NS
     }
 }
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn an_access_that_is_tried_again_is_given_up_after_many_times_or_long() {
         let lost = lost(100);
-        assert!((0..1000).all(|times| lost.tries(7 * PAGE).times == times));
+        assert!((0..32).all(|times| lost.tries(7 * PAGE).times == times));
         assert!(lost.tries(7 * PAGE).are_enough());
         assert_eq!(lost.tries(8 * PAGE).times, 0);
         let long_ago = monotonic_ns() - 200_000_000;
