@@ -1,7 +1,7 @@
 //! How a region's bytes are read and written.
 
 use super::guard::guard;
-use super::open::enter;
+use super::open::{enter, enter_at_once};
 use super::options::{MAPSHARE_FLUSH_ASYNC, mapshare_region};
 use crate::Flush;
 use crate::error::{Error, Result};
@@ -33,6 +33,21 @@ pub unsafe extern "C" fn mapshare_read(
     buffer: *mut c_void,
     length: usize,
 ) -> c_int {
+    if !buffer.is_null() {
+        // SAFETY: the caller vouches for `length` bytes at `buffer`.
+        let buffer = unsafe { Destination::from_raw(buffer.cast(), length) };
+        if enter_at_once(region).is_some_and(|open| open.read_at_once(offset, buffer)) {
+            return 0;
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { read(region, offset, buffer, length) }
+}
+
+/// A read that something is in the way of.
+#[cold]
+#[inline(never)]
+unsafe fn read(region: *mut mapshare_region, offset: u64, buffer: *mut c_void, length: usize) -> c_int {
     guard("mapshare_read", || {
         let region = enter(region)?;
         check_buffer(buffer, length)?;
@@ -65,6 +80,21 @@ pub unsafe extern "C" fn mapshare_write(
     buffer: *const c_void,
     length: usize,
 ) -> c_int {
+    if !buffer.is_null() {
+        // SAFETY: the caller vouches for `length` bytes at `buffer`.
+        let buffer = unsafe { Source::from_raw(buffer.cast(), length) };
+        if enter_at_once(region).is_some_and(|open| open.write_at_once(offset, buffer)) {
+            return 0;
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { write(region, offset, buffer, length) }
+}
+
+/// A write that something is in the way of.
+#[cold]
+#[inline(never)]
+unsafe fn write(region: *mut mapshare_region, offset: u64, buffer: *const c_void, length: usize) -> c_int {
     guard("mapshare_write", || {
         let region = enter(region)?;
         check_buffer(buffer, length)?;
@@ -85,6 +115,18 @@ pub unsafe extern "C" fn mapshare_write(
 /// Threads: any number at once. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_fill(region: *mut mapshare_region, offset: u64, length: u64, byte: u32) -> c_int {
+    if let Ok(byte) = u8::try_from(byte)
+        && enter_at_once(region).is_some_and(|open| open.fill_at_once(offset, length, byte))
+    {
+        return 0;
+    }
+    fill(region, offset, length, byte)
+}
+
+/// A fill that something is in the way of.
+#[cold]
+#[inline(never)]
+fn fill(region: *mut mapshare_region, offset: u64, length: u64, byte: u32) -> c_int {
     guard("mapshare_fill", || {
         let region = enter(region)?;
         let byte = u8::try_from(byte).map_err(|_| Error::UnknownValue {

@@ -58,14 +58,17 @@ impl Returned for u64 {
 
 /// Runs an exported function's body.
 pub(super) fn guard<R: Returned>(function: &'static str, body: impl FnOnce() -> Result<R>) -> R::Number {
-    let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or(Err(Error::Internal));
-    result.map_or_else(
-        |error| {
-            LAST_ERROR.with(|last| last.set(function, &error));
-            R::failed(error.errno())
-        },
-        R::good,
-    )
+    // What leaves the net is a number: an `Error` would be 64 bytes to move, in good calls too.
+    let net = AssertUnwindSafe(|| body().map_or_else(|error| R::failed(tell(function, error)), R::good));
+    catch_unwind(net).unwrap_or_else(|_| R::failed(tell(function, Error::Internal)))
+}
+
+/// Makes it this thread's last error; its positive error number.
+#[cold]
+#[inline(never)]
+fn tell(function: &'static str, error: Error) -> i32 {
+    LAST_ERROR.with(|last| last.set(function, &error));
+    error.errno()
 }
 
 /// Runs a body outside of any object, which a panic would not be known to come from, without printing one.

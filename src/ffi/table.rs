@@ -80,6 +80,12 @@ impl<T> Slot<T> {
     }
 
     #[inline(always)]
+    fn is_open(&self, token: Token) -> bool {
+        // ORDER: Acquire, partner: as in `state`.
+        self.word.load(Ordering::Acquire) == token.0
+    }
+
+    #[inline(always)]
     fn state(&self, token: Token) -> State {
         // ORDER: Acquire, partner: the Release stores in `insert`, `Exclusive::drop` and `Exclusive::remove`.
         let word = self.word.load(Ordering::Acquire);
@@ -162,13 +168,18 @@ impl<T: Kind> Table<T> {
     /// another thread has it exclusively. Async-signal-safe.
     #[inline]
     pub(crate) fn enter(&'static self, token: Token) -> Result<Entered<T>, Refused> {
-        let slot = self.slot(token).ok_or(Refused::Stale)?;
-        if let Some(hazard) = Hazard::publish_first(token.0)
-            && let State::Open = slot.state(token)
-        {
-            return Ok(Entered { slot, hazard });
+        match self.enter_at_once(token) {
+            Some(entered) => Ok(entered),
+            None => Self::enter_with_patience(self.slot(token).ok_or(Refused::Stale)?, token),
         }
-        Self::enter_with_patience(slot, token)
+    }
+
+    /// `enter`, if nothing is in its way. Async-signal-safe.
+    #[inline(always)]
+    pub(crate) fn enter_at_once(&'static self, token: Token) -> Option<Entered<T>> {
+        let slot = self.slot(token)?;
+        let hazard = Hazard::publish_at_once(token.0)?;
+        slot.is_open(token).then_some(Entered { slot, hazard })
     }
 
     /// `enter` for a thread's first call, for calls inside calls, and for tokens that are held or stale.

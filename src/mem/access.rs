@@ -2,6 +2,9 @@
 //!
 //! Decision: why an access faulted is found by asking the file afterwards, so that the good path pays nothing. By then
 //! the bytes may be there again; the access then goes on from the byte it had reached.
+//!
+//! Decision: `read_at_once` and its like are the way of good calls: they answer yes or no, so that no error value, frame
+//! or landing pad stands in it (6 ns in an 8-byte read). After a no the other function does it all again, and says why not.
 
 use super::buffer::{Destination, Source};
 use super::guard::{self, portable};
@@ -15,6 +18,37 @@ use crate::error::{Error, Result};
 use crate::sys::{Errno, file, map};
 
 impl Mapping {
+    /// `read`, if all is well with the bytes and this thread may touch them; otherwise false, and `read` finds out why.
+    #[inline(always)]
+    pub(crate) fn read_at_once(&self, span: Span, to: &Destination) -> bool {
+        // SAFETY: the span lies in our pages, and the caller's buffer is as long.
+        self.done_at_once(span, || unsafe { guard::copy(to.address, self.address(span).as_ptr(), span.length()) })
+    }
+
+    /// As `read_at_once`, for `write`.
+    #[inline(always)]
+    pub(crate) fn write_at_once(&self, span: Span, from: &Source) -> bool {
+        // SAFETY: as in `read_at_once`, the other way round.
+        self.done_at_once(span, || unsafe { guard::copy(self.address(span).as_ptr(), from.address, span.length()) })
+    }
+
+    /// As `read_at_once`, for `fill`.
+    #[inline(always)]
+    pub(crate) fn fill_at_once(&self, span: Span, byte: u8) -> bool {
+        // SAFETY: the span lies in our pages.
+        self.done_at_once(span, || unsafe { guard::fill(self.address(span).as_ptr(), byte, span.length()) })
+    }
+
+    #[inline(always)]
+    fn done_at_once(&self, span: Span, access: impl FnOnce() -> usize) -> bool {
+        // The calling thread has entered at once, so that it bears SIGBUS.
+        if self.protector() == Protector::SystemCalls || access() != span.length() || !self.lost.is_nothing() {
+            hazard::seldom();
+            return false;
+        }
+        true
+    }
+
     /// Copies the span's bytes out; `to` is as long as the span.
     #[inline]
     pub(crate) fn read(&self, span: Span, to: Destination) -> Result<()> {
@@ -104,14 +138,19 @@ impl Mapping {
         }
     }
 
-    /// Whether this thread may touch the pages itself.
+    /// Whether this thread may touch the pages itself. If not, a system call will, and tells of no address: none of an
+    /// access before may be taken for its.
     #[inline]
     fn accesses_directly(&self) -> bool {
-        match self.protector() {
+        let directly = match self.protector() {
             Protector::Seal => true,
             Protector::Handler => !hazard::blocks_sigbus(),
             Protector::SystemCalls => false,
+        };
+        if !directly {
+            let _ = sigbus::take_last_fault();
         }
+        directly
     }
 
     fn file_position(&self, span: Span) -> u64 {

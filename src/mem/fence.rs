@@ -14,9 +14,9 @@
 use crate::sys::Errno;
 
 #[cfg(not(loom))]
-pub(crate) use kernel::{choose, heavy, light};
+pub(crate) use kernel::{choose, free_light, heavy, light, light_is_free};
 #[cfg(loom)]
-pub(crate) use model::{choose, heavy, light};
+pub(crate) use model::{choose, free_light, heavy, light, light_is_free};
 
 #[cfg(not(loom))]
 mod kernel {
@@ -49,6 +49,18 @@ mod kernel {
         }
     }
 
+    /// Whether `free_light` serves as `light`; once it does, for ever.
+    pub(crate) fn light_is_free() -> bool {
+        MEMBARRIER.load(Ordering::Relaxed) // ORDER: Relaxed, as in `light`
+    }
+
+    /// `light`, for those who know that it costs nothing.
+    #[inline(always)]
+    pub(crate) fn free_light() {
+        // ORDER: SeqCst for the compiler, as in `light`.
+        compiler_fence(Ordering::SeqCst);
+    }
+
     /// The fence of the rare side.
     pub(crate) fn heavy() -> Result<(), Errno> {
         // ORDER: SeqCst, partner: the fence in `light`. Beside a membarrier it keeps the compiler in order.
@@ -74,6 +86,14 @@ mod model {
     pub(crate) fn light() {
         // ORDER: SeqCst, partner: `heavy` below.
         fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn light_is_free() -> bool {
+        true
+    }
+
+    pub(crate) fn free_light() {
+        light();
     }
 
     pub(crate) fn heavy() -> Result<(), Errno> {

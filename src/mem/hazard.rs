@@ -23,11 +23,15 @@
 //! other threads. After a clone that ran no fork handlers, a foreign record is neither freed nor waited for: the answer
 //! is `Blocked`.
 
+mod owner;
+
 use crate::mem::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::mem::backoff::{Backoff, Waited};
 use crate::mem::{current, fence};
 use crate::sys::signal::SignalsBlocked;
 use crate::sys::{Errno, map, process};
+use owner::Owner;
+pub(crate) use owner::{Fate, ThreadNumber};
 
 /// Cells per record: the calls that one thread can have open at once before it needs a second record.
 const CELLS: usize = if cfg!(loom) { 2 } else { 8 };
@@ -50,6 +54,9 @@ pub(crate) struct Record {
     holding: AtomicU64,
     /// Whether the owner had SIGBUS blocked at its first call. Written by the owner only.
     sigbus_blocked: AtomicBool,
+    /// Whether the owner's calls may take the short way: SIGBUS is not blocked, and `fence::light` is no instruction.
+    /// Written by the owner only.
+    unhindered: AtomicBool,
 }
 
 /// A page of records and the way to the next page. All zeros is an empty one.
@@ -66,54 +73,6 @@ struct Registry {
     last_number: AtomicU32,
     /// The process that `start` or the fork handler ran in; 0 before `start`.
     process: AtomicU32,
-}
-
-/// The number of a thread that has claimed a record: 1 ..= 2^31 - 1, not reused before all have been given out, and
-/// inherited by the thread that forks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct ThreadNumber(pub(crate) u32);
-
-/// Whose a record is: a thread number (high half) and the kernel's number of that thread (low half).
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Owner(u64);
-
-impl Owner {
-    const NOBODY: Owner = Owner(0);
-
-    fn new(number: ThreadNumber, thread_id: u32) -> Owner {
-        Owner(u64::from(number.0) << 32 | u64::from(thread_id))
-    }
-
-    fn number(self) -> ThreadNumber {
-        ThreadNumber((self.0 >> 32) as u32)
-    }
-
-    fn thread_id(self) -> u32 {
-        self.0 as u32
-    }
-
-    /// What has become of this thread.
-    fn fate(self) -> Fate {
-        // ORDER: Relaxed: written by this thread before it had children, or by `start` before any record was claimed.
-        if REGISTRY.process.load(Ordering::Relaxed) != process::process_id() {
-            Fate::Unknown
-        } else if process::thread_exists(self.thread_id()) {
-            Fate::Alive
-        } else {
-            Fate::Gone
-        }
-    }
-}
-
-/// What has become of a thread.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It exists, or its number has been given to another thread of this process.
-    Alive,
-    /// It ended, or stayed behind when this process was forked.
-    Gone,
-    /// This process is a child that ran no fork handlers.
-    Unknown,
 }
 
 /// The kernel had no page for another record.
@@ -241,6 +200,8 @@ fn claim() -> Result<&'static Record, NoRecord> {
         if let Some(record) = take(mine) {
             let sigbus_blocked = before.unwrap_or_else(|| blocked.had_sigbus_blocked());
             record.sigbus_blocked.store(sigbus_blocked, Ordering::Relaxed); // ORDER: Relaxed, as above
+            let unhindered = !sigbus_blocked && fence::light_is_free();
+            record.unhindered.store(unhindered, Ordering::Relaxed); // ORDER: Relaxed, as above
             current::set(record);
             return Ok(record);
         }
@@ -315,6 +276,11 @@ pub(crate) fn fate(number: ThreadNumber) -> Fate {
     records().map(Record::owner).find(|owner| owner.number() == number).map_or(Fate::Gone, Owner::fate)
 }
 
+/// Tells the compiler that the branch with this call is for exceptions.
+#[cold]
+#[inline]
+pub(crate) fn seldom() {}
+
 /// A published token. While it lives, `drain` of that token does not return `Ok` on any thread.
 pub(crate) struct Hazard {
     cell: &'static AtomicU64,
@@ -323,13 +289,22 @@ pub(crate) struct Hazard {
 }
 
 impl Hazard {
-    /// Publishes `token` (never 0) in the first cell of this thread, if it has one and that is idle. Whether the object
-    /// is still there has to be looked up afterwards. Async-signal-safe.
+    /// Publishes `token` (never 0) in the first cell of this thread, if it has one, that is idle, and the thread is
+    /// unhindered: does not block SIGBUS above all. Whether the object is still there has to be looked up afterwards.
+    /// Async-signal-safe.
     #[inline(always)]
-    pub(crate) fn publish_first(token: u64) -> Option<Hazard> {
-        let cell = &current::get()?.cells[0];
+    pub(crate) fn publish_at_once(token: u64) -> Option<Hazard> {
+        let record = current::get()?;
+        let cell = &record.cells[0];
         // ORDER: Relaxed: only this thread and its handlers write this cell.
-        (cell.load(Ordering::Relaxed) == IDLE).then(|| Hazard::occupy(cell, token))
+        if cell.load(Ordering::Relaxed) != IDLE || !record.unhindered.load(Ordering::Relaxed) {
+            seldom();
+            return None;
+        }
+        // ORDER: Release, partner: the load in `names`, as in `occupy`.
+        cell.store(token, Ordering::Release);
+        fence::free_light();
+        Some(Hazard { cell, not_send: std::marker::PhantomData })
     }
 
     /// The same in any idle cell; a record is claimed for a thread that has none.
@@ -460,6 +435,7 @@ static REGISTRY: Registry = Registry {
                 asleep: AtomicU64::new(0),
                 holding: AtomicU64::new(0),
                 sigbus_blocked: AtomicBool::new(false),
+                unhindered: AtomicBool::new(false),
             }
         }; RECORDS],
         next: AtomicPtr::new(std::ptr::null_mut()),
@@ -478,6 +454,7 @@ loom::lazy_static! {
                 asleep: AtomicU64::new(0),
 holding: AtomicU64::new(0),
                 sigbus_blocked: AtomicBool::new(false),
+                unhindered: AtomicBool::new(false),
             }),
             next: AtomicPtr::new(std::ptr::null_mut()),
         },

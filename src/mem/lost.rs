@@ -175,6 +175,13 @@ impl Lost {
         self.errno.load(Ordering::Relaxed) // ORDER: Relaxed, read after a note was seen
     }
 
+    /// Whether no page was ever lost. To be asked after an access and before it counts as done.
+    #[inline(always)]
+    pub(super) fn is_nothing(&self) -> bool {
+        // ORDER: Acquire, partner `note`: as in `met`.
+        !self.ever.load(Ordering::Acquire)
+    }
+
     /// To be asked before an access, for `met`.
     #[inline]
     pub(super) fn epoch(&self) -> Epoch {

@@ -6,6 +6,7 @@
 //! and mapped as the region grows.
 
 use super::atomic::{AtomicU64, Ordering};
+use super::guard;
 use super::lost::Lost;
 use super::pins;
 use super::span::Span;
@@ -109,6 +110,7 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     pub(crate) fn new(request: Request, paging: Paging) -> Result<Mapping, Errno> {
         let Request { file, identity, offset, length, reserve, protection, sharing, protector } = request;
+        guard::choose();
         let capacity = whole_pages(reserve, paging.page_size)?;
         let base = if paging.mapping_extends_file {
             reserve_aligned(capacity, paging.page_size)?
@@ -168,6 +170,12 @@ impl Mapping {
         debug_assert!(length <= self.capacity());
         // ORDER: Relaxed, partner length().
         self.length.store(length, Ordering::Relaxed);
+    }
+
+    /// The checked range, if it lies within the length of now.
+    #[inline(always)]
+    pub(crate) fn find(&self, offset: u64, length: u64) -> Option<Span> {
+        Span::find(offset, length, self.length())
     }
 
     /// The checked range; ERANGE when it leaves the length of now.

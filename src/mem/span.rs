@@ -13,15 +13,17 @@ impl Span {
     /// The range of `length` bytes from `offset`, if it lies within the first `limit` bytes; ERANGE otherwise,
     /// for every offset and length, sums that overflow included. A range of no bytes may stand at the limit.
     pub(crate) fn within(offset: u64, length: u64, limit: u64) -> Result<Span> {
-        let refused = || Error::OutOfRange { offset, length, limit };
+        Span::find(offset, length, limit).ok_or(Error::OutOfRange { offset, length, limit })
+    }
+
+    /// The same for those who need no error.
+    #[inline(always)]
+    pub(crate) fn find(offset: u64, length: u64, limit: u64) -> Option<Span> {
         // Written without a sum: offset + length may overflow, limit - offset does not once offset <= limit.
         if offset > limit || length > limit - offset {
-            return Err(refused());
+            return None;
         }
-        Ok(Span {
-            start: usize::try_from(offset).map_err(|_| refused())?,
-            length: usize::try_from(length).map_err(|_| refused())?,
-        })
+        Some(Span { start: usize::try_from(offset).ok()?, length: usize::try_from(length).ok()? })
     }
 
     /// The first byte's offset.

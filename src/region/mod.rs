@@ -152,6 +152,27 @@ impl Region {
         self.read_into(offset, buffer.into())
     }
 
+    /// `read_into`, if nothing at all is in its way; false, and whatever was copied does not count, if anything is.
+    #[inline(always)]
+    pub(crate) fn read_at_once(&self, offset: u64, buffer: Destination) -> bool {
+        let span = self.mapping.find(offset, buffer.length() as u64);
+        span.is_some_and(|span| self.mapping.read_at_once(span, &buffer))
+    }
+
+    /// As `read_at_once`, for `write_from`.
+    #[inline(always)]
+    pub(crate) fn write_at_once(&self, offset: u64, bytes: Source) -> bool {
+        let span = self.mapping.find(offset, bytes.length() as u64);
+        self.access != Access::ReadOnly && span.is_some_and(|span| self.mapping.write_at_once(span, &bytes))
+    }
+
+    /// As `read_at_once`, for `fill`.
+    #[inline(always)]
+    pub(crate) fn fill_at_once(&self, offset: u64, length: u64, byte: u8) -> bool {
+        let span = self.mapping.find(offset, length);
+        self.access != Access::ReadOnly && span.is_some_and(|span| self.mapping.fill_at_once(span, byte))
+    }
+
     pub(crate) fn read_into(&self, offset: u64, buffer: Destination) -> Result<()> {
         let span = self.span(offset, buffer.length() as u64)?;
         self.mapping.read(span, buffer)

@@ -36,6 +36,12 @@ use portable as machine;
 #[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod tests;
 
+/// To be called before the first access; chooses the fastest ones that the processor has.
+pub(super) fn choose() {
+    #[cfg(target_arch = "x86_64")]
+    machine::choose();
+}
+
 /// Where the thread that faulted at `pc` has to go on, when `pc` is a guarded access of this module; `None` for every
 /// other place.
 ///
@@ -58,7 +64,7 @@ pub(super) fn fixup(pc: usize) -> Option<usize> {
 /// The two ranges do not overlap. Every page of them is either good to read (`from`), good to write (`to`), or
 /// answers with a SIGBUS whose handler consults [`fixup`]. Rust holds no reference to the bytes at `to`, and no
 /// exclusive one to the bytes at `from`.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn copy(to: *mut u8, from: *const u8, length: usize) -> usize {
     // SAFETY: the caller's promise is the one that is asked for.
     unsafe { machine::copy(to, from, length) }
@@ -90,7 +96,7 @@ pub(super) unsafe fn copy_backward(to: *mut u8, from: *const u8, length: usize) 
 /// # Safety
 /// Every page of the range is either good to write or answers with a SIGBUS whose handler consults [`fixup`]. Rust
 /// holds no reference to it.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn fill(to: *mut u8, byte: u8, length: usize) -> usize {
     // SAFETY: the caller's promise is the one that is asked for.
     unsafe { machine::fill(to, byte, length) }

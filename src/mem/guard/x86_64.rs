@@ -34,6 +34,7 @@ pub(super) use copy::{copy_avx2, copy_avx512, copy_backward, copy_forward, copy_
 pub(super) use fill::{fill_avx2, fill_avx512, fill_small, fill_sse2};
 
 use super::table::{Entry, lookup};
+use crate::mem::atomic::{AtomicU32, Ordering};
 
 /// Longest copy or fill that the functions for small lengths take.
 const SMALL: usize = 64;
@@ -42,39 +43,81 @@ const SMALL: usize = 64;
 /// written is likely to be wanted soon; above, it would not stay.
 const CACHED: usize = 16 << 20;
 
+/// Which vectors the processor has: 0 SSE2, 1 AVX2, 2 AVX-512 VL. The answers of `is_x86_feature_detected` are not asked
+/// in a copy: behind each stands a call that may unwind.
+static VECTORS: AtomicU32 = AtomicU32::new(0);
+
+/// To be called before the first copy; until then they use SSE2.
+pub(super) fn choose() {
+    let vectors = match () {
+        () if is_x86_feature_detected!("avx512vl") => 2,
+        () if is_x86_feature_detected!("avx2") => 1,
+        () => 0,
+    };
+    VECTORS.store(vectors, Ordering::Relaxed); // ORDER: Relaxed, every value serves
+}
+
+/// Calls a function that keeps to the agreement above, so that its caller keeps what it has in registers: a call by the
+/// ABI spills six of them, a nanosecond of the two that a short copy takes.
+macro_rules! call {
+    ($function:ident, $to:expr, $second:expr, $length:expr) => {{
+        let done: usize;
+        asm!(
+            "call {function}",
+            function = sym $function,
+            in("rdi") $to,
+            in("rsi") $second,
+            in("rdx") $length,
+            out("rax") done,
+            out("rcx") _,
+            out("r8") _,
+            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+            out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+            // By vzeroupper.
+            out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+            out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+            // By AVX-512 VL.
+            out("xmm20") _, out("xmm21") _, out("xmm22") _, out("xmm23") _,
+            out("xmm24") _, out("xmm25") _, out("xmm26") _, out("xmm27") _,
+        );
+        done
+    }};
+}
+
 /// See [`super::copy`].
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn copy(to: *mut u8, from: *const u8, length: usize) -> usize {
     if length <= SMALL {
         // SAFETY: the caller's promise about the ranges; the length fits.
-        unsafe { copy_small(to, from, length) }
-    } else if is_x86_feature_detected!("avx512vl") {
+        return unsafe { call!(copy_small, to, from, length) };
+    }
+    // ORDER: Relaxed, partner `choose`.
+    match VECTORS.load(Ordering::Relaxed) {
         // SAFETY: the caller's promise about the ranges; longer than a vector; the processor has AVX-512 VL.
-        unsafe { copy_avx512(to, from, length) }
-    } else if is_x86_feature_detected!("avx2") {
+        2 => unsafe { call!(copy_avx512, to, from, length) },
         // SAFETY: the caller's promise about the ranges; longer than a vector; the processor has AVX2.
-        unsafe { copy_avx2(to, from, length) }
-    } else {
+        1 => unsafe { call!(copy_avx2, to, from, length) },
         // SAFETY: the caller's promise about the ranges; longer than a vector.
-        unsafe { copy_sse2(to, from, length) }
+        _ => unsafe { call!(copy_sse2, to, from, length) },
     }
 }
 
 /// See [`super::fill`].
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn fill(to: *mut u8, byte: u8, length: usize) -> usize {
+    let byte = u64::from(byte);
     if length <= SMALL {
         // SAFETY: the caller's promise about the range; the length fits.
-        unsafe { fill_small(to, byte, length) }
-    } else if is_x86_feature_detected!("avx512vl") {
+        return unsafe { call!(fill_small, to, byte, length) };
+    }
+    // ORDER: Relaxed, partner `choose`.
+    match VECTORS.load(Ordering::Relaxed) {
         // SAFETY: the caller's promise about the range; longer than a vector; the processor has AVX-512 VL.
-        unsafe { fill_avx512(to, byte, length) }
-    } else if is_x86_feature_detected!("avx2") {
+        2 => unsafe { call!(fill_avx512, to, byte, length) },
         // SAFETY: the caller's promise about the range; longer than a vector; the processor has AVX2.
-        unsafe { fill_avx2(to, byte, length) }
-    } else {
+        1 => unsafe { call!(fill_avx2, to, byte, length) },
         // SAFETY: the caller's promise about the range; longer than a vector.
-        unsafe { fill_sse2(to, byte, length) }
+        _ => unsafe { call!(fill_sse2, to, byte, length) },
     }
 }
 
