@@ -48,8 +48,8 @@ pub unsafe extern "C" fn mapshare_view(
 /// Gives a view back. Its address must not be used any more.
 ///
 /// @param region   The region.
-/// @param pointer  An address that mapshare_view returned; one that was returned twice is released twice, the view that
-///                 was taken last first.
+/// @param pointer  An address that mapshare_view returned; one that was returned twice is released twice, the
+///                 shortest view first.
 /// @return 0, or
 ///   -EBADF:  not an open region.
 ///   -EINVAL: pointer is no address that is out, or was released already.

@@ -5,7 +5,7 @@
 //! follows a slot's mapping only when the faulting address lies in the slot's range: the thread that faulted is then
 //! using the view, so that it is out, and its mapping lives.
 
-use super::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use super::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 use super::mapping::Mapping;
 use super::span::Span;
 use std::ops::Range;
@@ -23,8 +23,6 @@ pub(super) struct Pin {
     mapping: AtomicPtr<Mapping>,
     /// Why pages of it were lost: a positive error number, or 0.
     lost: AtomicI32,
-    /// How many views were taken before it.
-    number: AtomicU64,
 }
 
 struct Chunk {
@@ -42,7 +40,6 @@ impl Pin {
             end: AtomicUsize::new(0),
             mapping: AtomicPtr::new(std::ptr::null_mut()),
             lost: AtomicI32::new(0),
-            number: AtomicU64::new(0),
         }
     }
 
@@ -55,9 +52,7 @@ impl Pin {
                 None => Chunk::append(),
             }
         };
-        static TAKEN: AtomicU64 = AtomicU64::new(0);
-        // ORDER: Relaxed, published by the store of `start`; this holds for the four.
-        pin.number.store(TAKEN.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        // ORDER: Relaxed, published by the store of `start`; this holds for the three.
         pin.lost.store(lost, Ordering::Relaxed);
         pin.end.store(address + span.length(), Ordering::Relaxed);
         pin.mapping.store(Arc::as_ptr(mapping).cast_mut(), Ordering::Relaxed);
@@ -66,13 +61,13 @@ impl Pin {
         pin
     }
 
-    /// Takes back the slot of a view of this mapping that starts at `address`, of several the one that was taken last. It
-    /// is given to one caller alone; the range is out of it from now on, and `leave` follows.
+    /// Takes back the slot of a view of this mapping that starts at `address`, for one caller alone: the range is out of it
+    /// from now on, and `leave` follows. Of several views at one address, which a caller cannot tell apart, it is the
+    /// shortest: what stays covers those that are still in use, whichever they are.
     pub(super) fn take(mapping: &Arc<Mapping>, address: usize) -> Option<&'static Pin> {
         loop {
             let at_address = of(Arc::as_ptr(mapping)).filter(|(_, range)| range.start == address);
-            // ORDER: Relaxed, acquired with the start.
-            let (pin, _) = at_address.max_by_key(|(pin, _)| pin.number.load(Ordering::Relaxed))?;
+            let (pin, _) = at_address.min_by_key(|(_, range)| range.end)?;
             // ORDER: Relaxed: of several callers one succeeds, and the rest of the slot was acquired by `of`.
             if pin.start.compare_exchange(address, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 return Some(pin);
