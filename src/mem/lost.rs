@@ -15,8 +15,8 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 const BITS: usize = u64::BITS as usize;
-/// How often a state that another thread is about to end is looked at. A fork can leave it behind without that thread.
-const PATIENCE: u32 = 100_000;
+/// How long a state that another thread is about to end is waited for. A fork can leave it behind without that thread.
+const PATIENCE_NS: u64 = 1_000_000_000;
 
 /// The lost pages of one mapping.
 pub(crate) struct Lost {
@@ -262,10 +262,16 @@ impl Drop for Lost {
 
 /// Waits for a state that another thread is about to bring about; whether it did.
 fn wait_until(is_so: impl Fn() -> bool) -> bool {
-    (0..PATIENCE).any(|_| {
-        std::hint::spin_loop();
-        is_so()
-    })
+    let since_ns = monotonic_ns();
+    loop {
+        if is_so() {
+            return true;
+        }
+        if monotonic_ns() - since_ns > PATIENCE_NS {
+            return false;
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// The ranges of bits that are set, from low to high.
