@@ -48,7 +48,7 @@ const USUAL: (usize, usize) = (0, 2048);
 const ALIGNMENTS: [(usize, usize); 6] = [(0, 0), (0, 2064), (16, 2048), (1, 2048), (0, 2049), (61, 2051)];
 
 struct Bench {
-    library: Library,
+    shared: Library,
     region: Token,
     mapping: RawMapping,
     buffer: RawMapping,
@@ -67,7 +67,7 @@ fn main() {
     let options =
         mapshare_options { access: MAPSHARE_READ_WRITE, flags: MAPSHARE_POPULATE, ..mapshare_options::default() };
     let bench = Bench {
-        library,
+        shared: library,
         region: library.open(file.c_path(), &options),
         mapping: RawMapping::of(&file, room),
         buffer: RawMapping::anonymous(room),
@@ -85,12 +85,12 @@ fn main() {
             }
         }
     }
-    bench.library.unmap(bench.region);
+    bench.shared.unmap(bench.region);
 }
 
 impl Bench {
     fn read(&self, length: usize, (offset, behind): (usize, usize), goal: Goal) {
-        let (read, region, offset) = (black_box(self.library.read), self.region.0, black_box(offset));
+        let (read, region, offset) = (black_box(self.shared.read), self.region.0, black_box(offset));
         let (memcpy, from, to) = (black_box(library::memcpy()), self.mapping.at(offset), self.buffer.at(behind));
         let length = black_box(length);
         let mut failed = 0;
@@ -103,12 +103,12 @@ impl Bench {
             },
             |calls| repeat(calls, || black_box(copy(memcpy, to, from, length))),
         );
-        self.library.check(failed);
+        self.shared.check(failed);
         self.table.row(&what("read", length, (offset, behind)), &comparison, goal);
     }
 
     fn write(&self, length: usize, (offset, behind): (usize, usize), goal: Goal) {
-        let (write, region, offset) = (black_box(self.library.write), self.region.0, black_box(offset));
+        let (write, region, offset) = (black_box(self.shared.write), self.region.0, black_box(offset));
         let (memcpy, to, from) = (black_box(library::memcpy()), self.mapping.at(offset), self.buffer.at(behind));
         let length = black_box(length);
         let mut failed = 0;
@@ -121,12 +121,12 @@ impl Bench {
             },
             |calls| repeat(calls, || black_box(copy(memcpy, to, from, length))),
         );
-        self.library.check(failed);
+        self.shared.check(failed);
         self.table.row(&what("write", length, (offset, behind)), &comparison, goal);
     }
 
     fn fill(&self, length: usize, goal: Goal) {
-        let (fill, region) = (black_box(self.library.fill), self.region.0);
+        let (fill, region) = (black_box(self.shared.fill), self.region.0);
         let (memset, to) = (black_box(library::memset()), self.mapping.at(0));
         let length = black_box(length);
         let mut failed = 0;
@@ -144,7 +144,7 @@ impl Bench {
                 })
             },
         );
-        self.library.check(failed);
+        self.shared.check(failed);
         self.table.row(&format!("{} (memset)", what("fill", length, USUAL)), &comparison, goal);
         // The bytes of before, for what comes next.
         copy(library::memcpy(), self.mapping.at(USUAL.0), self.buffer.at(USUAL.1), length);

@@ -42,7 +42,7 @@ fn main() {
     for length in [8, 64, 1024] {
         let calls = |regions: [Token; 2], writes| {
             [0, 1].map(|thread| Work {
-                library,
+                shared: library,
                 region: regions[thread],
                 offset: PAGE * (1 + 2 * thread),
                 length,
@@ -76,7 +76,7 @@ trait Rounds: Sync {
 }
 
 struct Work {
-    library: Library,
+    shared: Library,
     region: Token,
     /// Each thread has bytes of its own, so that the bytes are no shared line.
     offset: usize,
@@ -88,7 +88,7 @@ impl Rounds for Work {
     fn round(&self) {
         let mut buffer = Buffer::new();
         let buffer: *mut c_void = buffer.bytes.as_mut_ptr().cast();
-        let (read, write) = (black_box(self.library.read), black_box(self.library.write));
+        let (read, write) = (black_box(self.shared.read), black_box(self.shared.write));
         let mut failed = 0;
         for _ in 0..CALLS {
             failed |= if self.writes {
@@ -99,7 +99,7 @@ impl Rounds for Work {
                 unsafe { read(self.region.0, self.offset as u64, buffer, self.length) }
             };
         }
-        self.library.check(failed);
+        self.shared.check(failed);
     }
 }
 

@@ -19,7 +19,6 @@ mod copy;
 mod fill;
 
 use std::arch::asm;
-use std::slice;
 
 pub(super) use copy::{copy, copy_backward, copy_forward};
 pub(super) use fill::fill;
@@ -44,8 +43,6 @@ pub(super) fn fixup(pc: usize) -> Option<usize> {
             options(pure, nomem, nostack, preserves_flags),
         );
     }
-    // SAFETY: both ends belong to one section, which holds whole entries.
-    let count = unsafe { end.offset_from_unsigned(first) };
-    // SAFETY: the section is constant memory of this library, and `extable!` alone writes into it, whole entries.
-    lookup(unsafe { slice::from_raw_parts(first, count) }, pc)
+    // SAFETY: the ends of the section, which `extable!` alone writes into.
+    unsafe { lookup(first..end, pc) }
 }

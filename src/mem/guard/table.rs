@@ -12,6 +12,7 @@
 //! Source: Linux, Documentation/arch/x86/exception-tables.rst; the ld manual, "Orphan Sections" (`__start_SECNAME`).
 
 use std::ops::Range;
+use std::slice;
 
 /// Text of one entry, for use inside assembly: a fault at an address from label `$start` up to, not including, label
 /// `$end` goes on at label `$fixup`.
@@ -58,8 +59,15 @@ fn target(distance: &i32) -> usize {
     (&raw const *distance).addr().wrapping_add_signed(*distance as isize)
 }
 
-/// Where the instruction at `pc` goes on after a fault, if it is one of `entries`.
-pub(super) fn lookup(entries: &[Entry], pc: usize) -> Option<usize> {
+/// Where the instruction at `pc` goes on after a fault, if it is one of those that stand in the table.
+///
+/// # Safety
+/// `table` is the section from end to end: whole entries, in constant memory of this library.
+pub(super) unsafe fn lookup(table: Range<*const Entry>, pc: usize) -> Option<usize> {
+    // SAFETY: both ends belong to one section, which holds whole entries.
+    let count = unsafe { table.end.offset_from_unsigned(table.start) };
+    // SAFETY: as above, and nobody writes there.
+    let entries = unsafe { slice::from_raw_parts(table.start, count) };
     // A plain search: a few hundred entries take less than the delivery of the signal did.
     entries.iter().find(|entry| entry.guarded().contains(&pc)).map(|entry| target(&entry.fixup))
 }
