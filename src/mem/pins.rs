@@ -31,6 +31,8 @@ struct Chunk {
 }
 
 static FIRST: Chunk = Chunk::new();
+/// Views that were ever taken.
+static ADDED: AtomicUsize = AtomicUsize::new(0);
 
 impl Pin {
     const fn new() -> Pin {
@@ -58,6 +60,8 @@ impl Pin {
         pin.mapping.store(Arc::as_ptr(mapping).cast_mut(), Ordering::Relaxed);
         // ORDER: Release, partner `range`: who sees the start sees the rest.
         pin.start.store(address, Ordering::Release);
+        // ORDER: Release, partner `take`: it is counted once it can be seen.
+        ADDED.fetch_add(1, Ordering::Release);
         pin
     }
 
@@ -66,11 +70,19 @@ impl Pin {
     /// shortest: what stays covers those that are still in use, whichever they are.
     pub(super) fn take(mapping: &Arc<Mapping>, address: usize) -> Option<&'static Pin> {
         loop {
+            // ORDER: Acquire, partner `add`: the views that are counted are seen below.
+            let added = ADDED.load(Ordering::Acquire);
             let at_address = of(Arc::as_ptr(mapping)).filter(|(_, range)| range.start == address);
-            let (pin, _) = at_address.min_by_key(|(_, range)| range.end)?;
-            // ORDER: Relaxed: of several callers one succeeds, and the rest of the slot was acquired by `of`.
-            if pin.start.compare_exchange(address, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                return Some(pin);
+            match at_address.min_by_key(|(_, range)| range.end) {
+                // ORDER: Relaxed: of several callers one succeeds, and the rest of the slot was acquired by `of`.
+                Some((pin, _)) => match pin.start.compare_exchange(address, 0, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => return Some(pin),
+                    Err(_) => continue,
+                },
+                // Another thread may have put one where this one had looked, and taken the one where it had not yet.
+                // ORDER: Acquire, partner `add`.
+                None if ADDED.load(Ordering::Acquire) != added => continue,
+                None => return None,
             }
         }
     }
@@ -179,4 +191,29 @@ fn of(mapping: *const Mapping) -> impl Iterator<Item = (&'static Pin, Range<usiz
 
 fn pins() -> impl Iterator<Item = &'static Pin> {
     std::iter::successors(Some(&FIRST), |chunk| chunk.next()).flat_map(|chunk| &chunk.pins)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Access, Options};
+
+    /// Views of one address cannot be told apart; as many can be taken back as were handed out, on any threads.
+    #[test]
+    fn each_view_that_was_handed_out_can_be_recalled_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new().access(Access::ReadWrite).create(true).length(1 << 16);
+        let region = options.open(folder.path().join("file")).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4u64 {
+                let region = &region;
+                scope.spawn(move || {
+                    for round in 0..20_000 {
+                        let address = region.view(0, 1 + (round * 7 + thread * 13) % 50).unwrap().hand_out();
+                        region.recall(address).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(region.views(), 0);
+    }
 }
