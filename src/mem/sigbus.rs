@@ -40,6 +40,9 @@ thread_local! {
 /// Puts our handler on top, over any that was installed since; that one gets what is not ours. Not async-signal-safe.
 pub(crate) fn arm() -> Result<(), Errno> {
     static ARMING: ForkLock = ForkLock::new();
+    if Action::current()?.is_calling::<Sigbus>() {
+        return Ok(());
+    }
     let _one_at_a_time = ARMING.lock();
     let current = Action::current()?;
     if current.is_calling::<Sigbus>() {

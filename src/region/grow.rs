@@ -5,6 +5,7 @@
 //! caller sees to it that no call is in flight.
 
 use super::Region;
+use super::name::Name;
 use super::options::Access;
 use crate::error::{Error, Result};
 use crate::mem::atomic::Ordering;
@@ -79,7 +80,7 @@ impl Region {
         let end = mapping.file_length_for(length);
         if end > size {
             let start = mapping.file_length_for(mapping.length()).min(size).max(mapping.file_offset());
-            extend(mapping.file(), "the region's file", size, start..end, self.sparse)?;
+            extend(mapping.file(), Name::Own, size, start..end, self.sparse)?;
         }
         if end >= size {
             self.reaches_end.store(true, Ordering::Relaxed); // ORDER: Relaxed, partner reaches_end()
@@ -101,7 +102,7 @@ impl Region {
             return Err(Error::Contradiction("length is 0, and a region has at least one byte; unmap it instead"));
         }
         let start = self.mapping().file_offset();
-        check_file_length("the region's file", u64::MAX, start, length)?;
+        check_file_length(Name::Own, u64::MAX, start, length)?;
         if !self.is_shared() {
             return Err(Error::Contradiction(
                 "the region is MAPSHARE_COPY_ON_WRITE, which leaves its file as it is; resize a MAPSHARE_READ_WRITE one",
@@ -217,7 +218,7 @@ pub(super) fn is_no_memory(errno: Errno) -> bool {
 }
 
 /// Refuses a range of a file of `size` bytes that no file may have, or none of this process.
-pub(super) fn check_file_length(name: &str, size: u64, offset: u64, length: u64) -> Result<()> {
+pub(super) fn check_file_length(name: Name, size: u64, offset: u64, length: u64) -> Result<()> {
     let reason = match offset.checked_add(length).filter(|end| *end <= i64::MAX as u64) {
         None => "no file is longer than 2^63 - 1 bytes",
         Some(end) if end > size && end > file::length_limit() => {
@@ -230,7 +231,7 @@ pub(super) fn check_file_length(name: &str, size: u64, offset: u64, length: u64)
 
 /// Makes a file of `size` bytes so long that it has `range`, and reserves storage for it unless `sparse`. The file is
 /// never cut, even when another process extends it at the same time.
-pub(super) fn extend(file: BorrowedFd, name: &str, size: u64, range: Range<u64>, sparse: bool) -> Result<()> {
+pub(super) fn extend(file: BorrowedFd, name: Name, size: u64, range: Range<u64>, sparse: bool) -> Result<()> {
     let (offset, length) = (range.start, range.end - range.start);
     check_file_length(name, size, offset, length)?;
     let no_space = |reason| Error::NoSpace { file: name.into(), offset, length, reason };

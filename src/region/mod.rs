@@ -4,6 +4,7 @@
 
 mod create;
 mod grow;
+mod name;
 mod open;
 pub(crate) mod options;
 

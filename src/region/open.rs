@@ -2,6 +2,7 @@
 
 use super::create::NewFile;
 use super::grow;
+use super::name::Name;
 use super::options::{Access, Options};
 use super::{Backing, Region};
 use crate::error::{Error, Result};
@@ -28,17 +29,17 @@ impl Options {
         self.check()?;
         let mut path = PathBuf::from(path.as_ref());
         for _ in 0..MOST_LINKS {
-            let name = label(&path);
+            let name = Name::Path(&path);
             let c_path = c_string(path.as_os_str())?;
             match file::status_at(directory, &c_path, !self.no_follow) {
-                Ok(status) => match self.open_existing(directory, &c_path, &name, status.kind)? {
+                Ok(status) => match self.open_existing(directory, &c_path, name, status.kind)? {
                     Some(region) => return Ok(region),
                     None => continue, // it went away meanwhile
                 },
                 Err(Errno::ENOENT) if self.create && !c_path.is_empty() => {}
                 Err(Errno::ENOENT) => {
                     let remedy = "; check the path, or pass MAPSHARE_CREATE to make the file";
-                    return Err(Error::NotThere { file: name, remedy });
+                    return Err(Error::NotThere { file: name.into(), remedy });
                 }
                 Err(Errno::EBADF) => {
                     let found = "is no directory that is open; AT_FDCWD stands for the working directory";
@@ -46,7 +47,7 @@ impl Options {
                 }
                 Err(errno) => return Err(Error::system("stat", name, errno)),
             }
-            if let Some(region) = self.create_new(directory, &path, &name)? {
+            if let Some(region) = self.create_new(directory, &path)? {
                 return Ok(region);
             }
             // Something has the name after all: a file made meanwhile, or a link to a file that is missing.
@@ -54,7 +55,7 @@ impl Options {
                 path = path.parent().unwrap_or(Path::new("")).join(OsString::from_vec(further));
             }
         }
-        Err(Error::system("open", label(&path), Errno::ELOOP))
+        Err(Error::system("open", Name::Path(&path), Errno::ELOOP))
     }
 
     /// Opens what stands behind a descriptor as a region. The descriptor stays the caller's, who may close it at
@@ -66,7 +67,7 @@ impl Options {
     /// Opens what stands behind a descriptor number, which need not be open.
     pub(crate) fn open_raw_fd(&self, fd: i32) -> Result<Region> {
         self.check()?;
-        let name = &*format!("descriptor {fd}");
+        let name = Name::Descriptor(fd);
         let file = file::duplicate_raw(fd).map_err(|errno| match errno {
             Errno::EBADF => Error::BadDescriptor { fd, found: "is not open" },
             errno => Error::system("dup", name, errno),
@@ -82,7 +83,7 @@ impl Options {
     }
 
     /// Opens a file that was there just now; None when it is gone and may be made.
-    fn open_existing(&self, directory: BorrowedFd, path: &CStr, name: &str, kind: Kind) -> Result<Option<Region>> {
+    fn open_existing(&self, directory: BorrowedFd, path: &CStr, name: Name, kind: Kind) -> Result<Option<Region>> {
         if self.exclusive {
             return Err(Error::Exists { file: name.into() });
         }
@@ -109,7 +110,7 @@ impl Options {
         }
     }
 
-    fn map_existing(&self, file: OwnedFd, name: &str, backing: Backing, writable: bool) -> Result<Region> {
+    fn map_existing(&self, file: OwnedFd, name: Name, backing: Backing, writable: bool) -> Result<Region> {
         let status = file::status(file.as_fd()).map_err(|errno| Error::system("fstat", name, errno))?;
         check_kind(status.kind, name)?;
         let paging = Paging::of(file.as_fd(), &status);
@@ -131,7 +132,8 @@ impl Options {
     }
 
     /// Makes the file; None when something else has got the name meanwhile.
-    fn create_new(&self, directory: BorrowedFd, path: &Path, name: &str) -> Result<Option<Region>> {
+    fn create_new(&self, directory: BorrowedFd, path: &Path) -> Result<Option<Region>> {
+        let name = Name::Path(path);
         if self.access != Access::ReadWrite {
             return Err(self.needs_write(name));
         }
@@ -163,7 +165,7 @@ impl Options {
     }
 
     /// Maps a file and sees to it that it has the bytes. A failure leaves the file as it was.
-    fn map(&self, opened: Opened, name: &str) -> Result<Region> {
+    fn map(&self, opened: Opened, name: Name) -> Result<Region> {
         let Opened { file, status, paging, backing, writable, reaches_end, length } = opened;
         let reserve = self.reserve.max(length);
         let end = paging.file_length_for(self.offset.saturating_add(length));
@@ -172,7 +174,7 @@ impl Options {
             grow::check_file_length(name, status.size, self.offset, length)?;
         }
         let protection = self.access.protection();
-        let protector = self.protector(file.as_fd(), paging);
+        let protector = self.protector(file.as_fd(), &status, paging);
         if protector == Protector::Handler {
             super::arm()?;
         }
@@ -209,8 +211,8 @@ impl Options {
 
     /// What keeps accesses from ending in a signal. Files that cannot shrink and live in memory need no handler, so that a
     /// process that has only those installs none.
-    fn protector(&self, file: BorrowedFd, paging: Paging) -> Protector {
-        if file::seals(file) & file::SEAL_SHRINK != 0 && !paging.is_huge() {
+    fn protector(&self, file: BorrowedFd, status: &Status, paging: Paging) -> Protector {
+        if status.is_unnamed && file::seals(file) & file::SEAL_SHRINK != 0 && !paging.is_huge() {
             Protector::Seal
         } else if self.no_handler {
             Protector::SystemCalls
@@ -234,7 +236,7 @@ impl Options {
     }
 
     /// The length to map of a file of `size` bytes: the one asked for, or what there is behind the offset.
-    fn length_in(&self, size: u64, name: &str) -> Result<u64> {
+    fn length_in(&self, size: u64, name: Name) -> Result<u64> {
         if self.length != 0 {
             return Ok(self.length);
         }
@@ -245,7 +247,7 @@ impl Options {
         size.checked_sub(self.offset).ok_or_else(behind)
     }
 
-    fn needs_write(&self, name: &str) -> Error {
+    fn needs_write(&self, name: Name) -> Error {
         Error::CreateNeedsWrite { file: name.into(), access: self.access.name() }
     }
 }
@@ -263,7 +265,7 @@ struct Opened {
     length: u64,
 }
 
-fn check_kind(kind: Kind, name: &str) -> Result<()> {
+fn check_kind(kind: Kind, name: Name) -> Result<()> {
     let found = match kind {
         Kind::Regular => return Ok(()),
         Kind::SymbolicLink => return Err(Error::IsLink { file: name.into() }),
@@ -293,23 +295,15 @@ fn check_granted(fd: i32, granted: Granted, access: Access) -> Result<()> {
 }
 
 /// Files of /proc are empty by their own account; only the kernel knows that they cannot be mapped.
-fn check_mappable(file: BorrowedFd, name: &str) -> Result<()> {
+fn check_mappable(file: BorrowedFd, name: Name) -> Result<()> {
     if mapping::can_be_mapped(file) { Ok(()) } else { Err(not_mappable(name)) }
 }
 
-fn not_mappable(name: &str) -> Error {
+fn not_mappable(name: Name) -> Error {
     Error::NotMappable {
         file: name.into(),
         found: "a file that its file system cannot map, as those of /proc and /sys",
     }
-}
-
-/// How sentences name a file: by its path, without the middle of a very long one.
-fn label(path: &Path) -> String {
-    const ENDS: usize = 150;
-    let name = path.to_string_lossy().escape_debug().to_string();
-    let (head, tail) = (name.floor_char_boundary(ENDS), name.ceil_char_boundary(name.len().saturating_sub(ENDS)));
-    if head < tail { format!("'{}...{}'", &name[..head], &name[tail..]) } else { format!("'{name}'") }
 }
 
 fn c_string(path: &OsStr) -> Result<CString> {

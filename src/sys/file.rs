@@ -29,6 +29,8 @@ pub(crate) struct Status {
     pub(crate) size: u64,
     /// The file system's preferred block, in bytes; the huge page size on hugetlbfs.
     pub(crate) block_size: u64,
+    /// Whether it has no name, as memory files.
+    pub(crate) is_unnamed: bool,
     pub(crate) device: u64,
     pub(crate) inode: u64,
 }
@@ -47,6 +49,7 @@ impl From<libc::stat> for Status {
             },
             size: stat.st_size.unsigned_abs(),
             block_size: u64::try_from(stat.st_blksize).unwrap_or(0),
+            is_unnamed: stat.st_nlink == 0,
             device: stat.st_dev,
             inode: stat.st_ino,
         }
