@@ -56,7 +56,7 @@ pub unsafe extern "C" fn mapshare_view(
 ///   -ENXIO, -ENOSPC, -EIO: pages of it were lost while it was out: the file was cut short, its file system was full,
 ///            its device failed. Zeros stood in their place since, and what was written there is gone. The view is
 ///            released all the same. It is pages that were used through the view, or stood as zeros when it was taken,
-///            that this tells of.
+///            that this tells of. Of several views at one address, where one has lost pages all of them say so.
 ///
 /// Threads: any. Signals: not in a handler.
 #[unsafe(no_mangle)]

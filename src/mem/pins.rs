@@ -72,10 +72,17 @@ impl Pin {
         loop {
             // ORDER: Acquire, partner `add`: the views that are counted are seen below.
             let added = ADDED.load(Ordering::Acquire);
-            let at_address = of(Arc::as_ptr(mapping)).filter(|(_, range)| range.start == address);
-            match at_address.min_by_key(|(_, range)| range.end) {
-                // ORDER: Relaxed: of several callers one succeeds, and the rest of the slot was acquired by `of`.
-                Some((pin, _)) => match pin.start.compare_exchange(address, 0, Ordering::Relaxed, Ordering::Relaxed) {
+            let at_address = || of(Arc::as_ptr(mapping)).filter(|(_, range)| range.start == address);
+            let lost = at_address().map(|(pin, _)| pin.lost()).max().unwrap_or(0);
+            if lost != 0 {
+                // Whose view it was that lost pages nobody can tell, so each of them has.
+                // ORDER: Relaxed, published by the exchange below.
+                at_address().for_each(|(pin, _)| pin.lost.store(lost, Ordering::Relaxed));
+            }
+            match at_address().min_by_key(|(_, range)| range.end) {
+                // ORDER: AcqRel, partner: itself and `range`: who no longer finds this one finds the others marked.
+                // Relaxed on failure: the search begins anew.
+                Some((pin, _)) => match pin.start.compare_exchange(address, 0, Ordering::AcqRel, Ordering::Relaxed) {
                     Ok(_) => return Some(pin),
                     Err(_) => continue,
                 },
