@@ -549,3 +549,22 @@ fn memory_calls_of_the_kernel_on_a_view_are_no_signal_either() {
     region.release(view).unwrap();
     region.unmap().unwrap();
 }
+
+#[test]
+fn where_one_of_several_views_at_an_address_has_lost_pages_all_of_them_say_so() {
+    let folder = Folder::new();
+    let page = page();
+    let (region, path, _) = region_with_pattern(&folder, "file", 4);
+    let early = region.view(0, page).unwrap();
+    files::set_length(&path, 0);
+    poke(early, 1);
+    files::set_length(&path, 4 * page);
+    region.refresh().unwrap();
+    // Nothing is lost any more when these are taken, but what the early one had written is.
+    let late = [region.view(0, page).unwrap(), region.view(0, 2 * page).unwrap()];
+    assert_eq!(late, [early; 2]);
+    for _ in 0..3 {
+        refused(region.release(early), ENXIO, &["lost pages"]);
+    }
+    region.unmap().unwrap();
+}
