@@ -13,7 +13,18 @@ const TABLE: &[(&str, &[&str])] = &[
     ("mem", &["sys", "error"]),
     (
         "region",
-        &["mem", "sys::Errno", "sys::file", "sys::map::Advice", "sys::map::Protection", "sys::map::Sharing", "error"],
+        &[
+            "mem",
+            "sys::Errno",
+            "sys::file",
+            "sys::lock",
+            "sys::socket",
+            "sys::clock",
+            "sys::map::Advice",
+            "sys::map::Protection",
+            "sys::map::Sharing",
+            "error",
+        ],
     ),
     // The names after error are those that the crate gives to its users; they come from region and mem::view.
     (

@@ -211,6 +211,14 @@ pub(crate) fn duplicate(fd: BorrowedFd) -> Result<OwnedFd, Errno> {
     duplicate_raw(fd.as_raw_fd())
 }
 
+/// Opens the file behind a descriptor anew: an open file description of its own, with its own access and locks. The file's
+/// permissions decide, as for a path.
+/// Source: proc(5), /proc/PID/fd. KERNEL: ENOENT without /proc.
+pub(crate) fn reopen(fd: BorrowedFd, mode: OpenMode) -> Result<OwnedFd, Errno> {
+    let mut space = [0u8; 32];
+    openat(WORKING_DIRECTORY, format_descriptor_path(fd, &mut space), mode.flags() | libc::O_NONBLOCK, 0)
+}
+
 /// What a descriptor was opened for.
 pub(crate) fn granted(fd: BorrowedFd) -> Result<Granted, Errno> {
     // SAFETY: F_GETFL only asks.
