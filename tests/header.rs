@@ -2,14 +2,11 @@
 
 mod common;
 
+use common::header::{functions, header};
 use common::programs::{Language, Workshop, assert_good, compiler, exists, package};
 use common::{Folder, skip};
 use std::fs;
 use std::process::Command;
-
-fn header() -> String {
-    fs::read_to_string(package().join("include/mapshare.h")).expect("include/mapshare.h is in the tree")
-}
 
 #[test]
 fn the_committed_header_is_the_generated_one() {
@@ -99,17 +96,6 @@ fn the_example_at_the_headers_head_compiles_and_does_what_it_says() {
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("'a.bin' is a directory") && text.contains("ENODEV"), "{text}");
-}
-
-/// Each function of the header: its comment and its declaration.
-fn functions(header: &str) -> Vec<(String, String)> {
-    let code = header.split("extern \"C\" {").nth(1).expect("the functions");
-    let parts = code.split("/**").skip(1).filter_map(|part| part.split_once("*/"));
-    let functions = parts.filter_map(|(comment, declaration)| {
-        let declaration = declaration.split(';').next()?.trim().to_owned();
-        declaration.contains("mapshare_").then(|| (comment.to_owned(), declaration))
-    });
-    functions.collect()
 }
 
 #[test]
