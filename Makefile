@@ -127,7 +127,7 @@ $(STAGED): $(SOURCES) include/mapshare.h build/man/man7/mapshare.7 $(wildcard cm
 	mkdir -p $(STAGE)$(LIBDIR)/cmake/mapshare $(STAGE)$(MANDIR)
 	for file in $(notdir $(basename $(wildcard cmake/*.in))); do \
 	    sed -e 's|@VERSION@|$(VERSION)|; s|@SONAME@|$(SONAME)|' \
-	        -e "s|@INCLUDEDIR@|$$(realpath -m --relative-to=$(LIBDIR) $(INCLUDEDIR))|" \
+	        -e "s|@INCLUDEDIR@|$$(realpath -ms --relative-to=$(LIBDIR) $(INCLUDEDIR))|" \
 	        -e "s|@LIBRARIES@|$$(sed -n 's/^Libs.private: //p' $@ | tr ' ' ';')|" \
 	        cmake/$$file.in >$(STAGE)$(LIBDIR)/cmake/mapshare/$$file || exit 1; \
 	done

@@ -35,6 +35,16 @@ def one_line(lines):
     return " ".join(line.strip() for line in lines)
 
 
+class Code(str):
+    """Lines that stay as they are; they stand further in than the text around them."""
+
+
+def paragraph(group):
+    if all(line.startswith("  ") for line in group):
+        return Code(textwrap.dedent("\n".join(group)))
+    return one_line(group)
+
+
 def inside(comment):
     """A comment's lines without its frame of stars."""
     lines = comment.strip().splitlines()
@@ -55,7 +65,7 @@ class Entity:
     def __init__(self, comment, declaration):
         self.lines = inside(comment)
         self.declaration = declaration
-        self.text = [one_line(group) for group in paragraphs(self.lines)]
+        self.text = [paragraph(group) for group in paragraphs(self.lines)]
 
     @property
     def summary(self):
@@ -102,8 +112,10 @@ class Function(Entity):
 
     def take_paragraph(self, group):
         tagged = next((number for number, line in enumerate(group) if line.startswith("@")), len(group))
-        if tagged:
-            self.take_prose(one_line(group[:tagged]))
+        if tagged and self.result and re.match(rf"  {CODE}", group[0]):
+            self.take_errors(group)
+        elif tagged:
+            self.take_prose(paragraph(group[:tagged]))
         tags = []
         for line in group[tagged:]:
             if line.startswith("@"):
@@ -119,7 +131,7 @@ class Function(Entity):
 
     def take_prose(self, text):
         """Prose up to the first label belongs to the description, and each label to the notes."""
-        parts = re.split(rf"(?:^|(?<=[.;?]) )({'|'.join(LABELS)}): ", text)
+        parts = [text] if isinstance(text, Code) else re.split(rf"(?:^|(?<=[.;?]) )({'|'.join(LABELS)}): ", text)
         if parts[0]:
             (self.more if self.result else self.text).append(parts[0])
         for label, note in zip(parts[1::2], parts[2::2]):
@@ -135,8 +147,11 @@ class Function(Entity):
             if rest:
                 self.errors.append(("", rest))
             return
-        self.result = re.sub(r"[,;]? or$", "", one_line(lines[:items[0]]))
-        for line in lines[items[0]:]:
+        self.result = re.sub(r"[,;.]? or:?$", "", one_line(lines[:items[0]]), flags=re.I)
+        self.take_errors(lines[items[0]:])
+
+    def take_errors(self, lines):
+        for line in lines:
             if re.match(r"  \S", line):
                 codes, text = re.match(rf"  ({CODE}(?:, {CODE})*):? +(.*)|", line).groups()
                 self.errors.append((codes, text) if codes else ("", line.strip()))
@@ -213,7 +228,7 @@ class Page:
         if not match:
             return escape(word)
         before, name, section, after = match.groups()
-        if name in self.header.pages and name != self.name and not re.match(r"\.\w", after):
+        if name in self.header.pages and name != self.name and not re.match(r"\.\w|\(", after):
             section = "(3)"
         if section and (name, section) != (self.name, f"({self.section})"):
             self.references.add((section[1:-1], name))
@@ -230,11 +245,11 @@ class Page:
         for line in textwrap.wrap(marked, WIDTH, break_long_words=False, break_on_hyphens=False):
             self.lines.append(("\\&" if line[0] in ".'" else "") + line)
 
-    def paragraphs(self, texts):
+    def paragraphs(self, texts, first=True):
         for number, text in enumerate(texts):
-            if number:
+            if number or not first:
                 self.lines.append(".PP")
-            self.prose(text)
+            self.block(text) if isinstance(text, Code) else self.prose(text)
 
     def entries(self, pairs, font=bold, width=None):
         """A list of terms, each with a text."""
@@ -247,7 +262,7 @@ class Page:
         for line in code.rstrip().splitlines():
             line = escape(line)
             self.lines.append(("\\&" if line[:1] in ".'" else "") + line)
-        self.lines += [".EE", ".in"]
+        self.lines += [".EE", ".in", ".nh"]  # .EE lets words be broken again
 
     def synopsis(self, code):
         self.heading("SYNOPSIS")
@@ -283,16 +298,18 @@ def function_page(header, function, edition):
     page.paragraphs(function.text)
     if function.parameters:
         page.entries(function.parameters, font=italic)
-    for text in function.more:
-        page.lines.append(".PP")
-        page.prose(text)
+    page.paragraphs(function.more, first=False)
     constants = header.constants_of(function.name)
     if constants:
         page.lines += [".PP", "Constants:"]
         page.entries([(value_of(constant), constant.meaning) for constant in constants])
     page.heading("RETURN VALUE")
-    page.prose(function.result.rstrip(".") + (", or a negative error code." if function.errors else "."))
-    if function.errors:
+    result = function.result.rstrip(".")
+    if not function.errors:
+        page.prose(f"{result}.")
+    else:
+        several = re.search("[.:;] ", result)
+        page.prose(result + (". Or a negative error code." if several else ", or a negative error code."))
         page.prose("Then nothing was acquired, and mapshare_last_error tells what was asked, found and what to do.")
         page.heading("ERRORS")
         for number, (codes, text) in enumerate(function.errors):
@@ -337,11 +354,16 @@ def sections(head):
 
 
 def rows(lines):
-    """The rows of a table: each begins near the margin, has its term, two spaces and its text, and may go on below."""
+    """The rows of a table: each begins near the margin, has its term, two spaces and its text, and may go on below.
+
+    Prose between them is a row of one column.
+    """
     table = []
     for line in filter(None, lines):
-        if re.match(r" {0,4}\S", line):
-            table.append(re.split(r" {2,}", line.strip()))
+        row = re.split(r" {2,}", line.strip())
+        near = re.match(r" {0,4}\S", line)
+        if near and (len(row) > 1 or not table or len(table[-1]) > 1):
+            table.append(row)
         else:
             table[-1][-1] += " " + line.strip()
     return table
@@ -349,7 +371,9 @@ def rows(lines):
 
 def overview(header, edition):
     (_, opening), *rest = sections(header.head)
-    text = [one_line(group) for group in paragraphs(line for line in opening if not line.startswith("  "))]
+    text = [paragraph(group) for group in paragraphs(opening)]
+    example = Code("\n\n".join(part for part in text if isinstance(part, Code)))
+    text = [part for part in text if not isinstance(part, Code)]
     text[0] = text[0].removeprefix("mapshare: ")
     summary = first_clause(text[0])
     text[0] = capitalised(text[0])
@@ -371,13 +395,16 @@ def overview(header, edition):
         page.entries([(value_of(constant), " ".join(constant.text)) for constant in homeless])
     for title, lines in rest:
         page.heading("ERRORS" if title == "CODES" else title)
-        for term, *texts in rows(lines):
+        for number, (term, *texts) in enumerate(rows(lines)):
+            if not texts:
+                page.paragraphs([term], first=number == 0)
+                continue
             page.entries([(term, texts[0])], width="5n" if term.isdigit() else None)
             for more in texts[1:]:
                 page.lines.append(".br")
                 page.prose("Here: " + more)
     page.heading("EXAMPLES")
-    page.block(textwrap.dedent("\n".join(line for line in opening if line.startswith("  ") or not line)).strip("\n"))
+    page.block(example)
     page.see_also([("2", "mmap"), ("7", "shm_overview"), *(("3", function.name) for function in header.functions)])
     return page
 

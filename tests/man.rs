@@ -113,29 +113,63 @@ fn the_overview_has_the_headers_head_and_names_every_function() {
 #[test]
 fn a_function_that_is_new_gets_a_page_by_the_same_conventions() {
     let header = header();
-    let more = "/** Has room for 2 \\ 3. 'Quoted' at the start; -1 too.\n *\n * @param number  .5 of it.\n \
-                * @return How many, or\n *   -EINVAL: bad.\n *            Very.\n *   -EIO, -ENOSPC: worse.\n *   and all codes \
-                of mapshare_open.\n *\n * More prose. Threads: any. Signals: see\n * signal(7).\n */\nint64_t \
-                mapshare_more(int number);\n\n/**\n * Bytes of a thing.\n */\n#define MAPSHARE_THING_SIZE 64\n\n";
+    let more = r"/** Has room for 2 \ 3. 'Quoted' at the start; -1 too:
+ *
+ *   if (mapshare_more(-1))
+ *       again();
+ *
+ * @param number  .5 of it.
+ * @return How many. Or
+ *   -EINVAL: bad.
+ *            Very.
+ *   -EIO, -ENOSPC: worse.
+ *
+ *   -EPERM: not at all.
+ *   and all codes of mapshare_open.
+ *
+ * More prose, mapshare_open(path). Threads: any. Signals: see
+ * signal(7).
+ */
+int64_t mapshare_more(int number);
+
+/**
+ * Bytes of a thing.
+ */
+#define MAPSHARE_THING_SIZE 64
+
+";
     let end = header.rfind("#ifdef __cplusplus").expect("the end of the functions");
     let Some(folder) = pages_of(&[&header[..end], more, &header[end..]].concat()) else { return };
     let page = page(&folder, "mapshare_more", 3);
     for part in [
         ".TH MAPSHARE_MORE 3 1970-01-01 \"mapshare 1.2.3\"",
         "mapshare_more \\- has room for 2 \\(rs 3\n",
-        "\\(aqQuoted\\(aq at the start; \\-1 too.\n",
+        "\\(aqQuoted\\(aq at the start; \\-1 too:\n",
+        ".EX\nif (mapshare_more(\\-1))\n    again();\n.EE\n",
         "\\fInumber\\fR\n\\&.5 of it.\n",
         "How many, or a negative error code.",
+        "\\fB\\-EPERM\\fR\nnot at all.\n",
         "\\fB\\-EINVAL\\fR\nbad.\nVery.\n",
         "\\fB\\-EIO, \\-ENOSPC\\fR\nworse.\n",
         "And all codes of \\fBmapshare_open\\fR(3).\n",
-        ".PP\nMore prose.\n",
+        ".PP\nMore prose, \\fBmapshare_open\\fR(path).\n",
         "\\fBThreads\\fR\nAny.\n",
         ".BR signal (7)",
     ] {
         assert!(page.contains(part), "no {part:?} in\n{page}");
     }
     assert!(self::page(&folder, "mapshare", 7).contains("\\fBMAPSHARE_THING_SIZE (64)\\fR\nBytes of a thing.\n"));
+}
+
+#[test]
+fn a_section_of_the_head_may_have_prose_and_a_table() {
+    let section = "PLACES\n *   Some prose that\n *   goes on.\n *   one     first\n *           more\n *   1  what    \
+                   how\n *\n *   Prose again.\n *\n * CODES\n";
+    let Some(folder) = pages_of(&header().replace("CODES\n", section)) else { return };
+    let expected = ".SH PLACES\nSome prose that goes on.\n.TP\n\\fBone\\fR\nfirst more\n.TP 5n\n\\fB1\\fR\n\
+                    what\n.br\nHere: how\n.PP\nProse again.\n.SH ERRORS\n";
+    let overview = page(&folder, "mapshare", 7);
+    assert!(overview.contains(expected), "{overview}");
 }
 
 #[test]
