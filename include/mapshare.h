@@ -137,6 +137,17 @@
 #define MAPSHARE_SPARSE 128
 
 /**
+ * mapshare_options.flags: a file or name that is made with MAPSHARE_CREATE goes with its last user. Its name is removed
+ * when the last region of it is unmapped; when its last user ends without that, or is killed, by the next open of it or
+ * by mapshare_sweep_named. Whoever has a region of it is a user, with this flag or without. A file is removed only by
+ * those that pass this flag too; a name of shared memory by any. Of what exists already, only what was made with this
+ * flag may be opened with it: -EEXIST.
+ * mode has to have 0600 and may have no execute bit, since the file is marked by its mode: sticky, and execute for
+ * nobody. A symbolic link in the last place of the path is -ELOOP.
+ */
+#define MAPSHARE_UNLINK_LAST 256
+
+/**
  * mapshare_options.flags: leave the process's SIGBUS handling as it is, for hosts that own that signal. Every read,
  * write, fill and copy is then done by the kernel, at about a microsecond each, and still gives codes; views are
  * -EOPNOTSUPP, unless the region is a memory file that is sealed against shrinking.
@@ -197,6 +208,11 @@
  * mapshare_region_info.backing: opened by a path.
  */
 #define MAPSHARE_BACKING_FILE 1
+
+/**
+ * mapshare_region_info.backing: opened by a name of shared memory.
+ */
+#define MAPSHARE_BACKING_NAMED 2
 
 /**
  * mapshare_region_info.backing: opened by a descriptor.
@@ -285,7 +301,7 @@ typedef struct mapshare_region_info {
    */
   uint32_t access;
   /**
-   * MAPSHARE_BACKING_FILE or MAPSHARE_BACKING_FD.
+   * MAPSHARE_BACKING_FILE or another of that group.
    */
   uint32_t backing;
   /**
@@ -319,8 +335,9 @@ extern "C" {
  *   -ENOSPC: no room for the bytes to be reserved; or the file would pass RLIMIT_FSIZE or the file system's limit.
  *   -ENODEV: a directory, FIFO, socket or device stands there, or a file that cannot be mapped, as those of /proc.
  *   -ENOMEM: no address space for reserve bytes (RLIMIT_AS, vm.max_map_count), or RLIMIT_MEMLOCK is met.
- *   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists.
- *   -ELOOP:  MAPSHARE_NO_FOLLOW, and the last part of the path is a symbolic link; or links lead in a circle.
+ *   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists; or MAPSHARE_UNLINK_LAST, and it was made without.
+ *   -EBUSY:  a file that goes with its last user was about to go for 10 seconds: a process was stopped meanwhile.
+ *   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link; or links lead in a circle.
  *   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
  *   -EPERM:  a seal or the immutable flag forbids this access.
  *   -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EMFILE, -ENFILE, -EROFS, -ETXTBSY, -EIO: as the kernel says them.
@@ -350,6 +367,7 @@ int mapshare_open(const char *path,
  *   -EACCES: fd is open for writing only, which cannot be mapped, or for reading only and access is
  *            MAPSHARE_READ_WRITE.
  *   -EEXIST: MAPSHARE_EXCLUSIVE: what a descriptor stands for exists always.
+ *   -EINVAL: also MAPSHARE_UNLINK_LAST, since a descriptor does not tell the name to remove.
  *   and all codes of mapshare_open that do not concern paths.
  *
  * Threads: any. Signals: not in a handler. Fork: as mapshare_open.
@@ -393,6 +411,74 @@ int mapshare_open_at(int directory_fd,
  * Signals: not in a handler. Source: munmap(2).
  */
 int mapshare_unmap(struct mapshare_region *region);
+
+/**
+ * Opens shared memory by its name: what anybody has made under it with shm_open, or with MAPSHARE_CREATE a new object of
+ * `length` bytes, which has its name only when it is complete. It lives in memory until it is unlinked and nobody has it
+ * mapped any more, or until the system ends.
+ *
+ * @param name          1 to 255 bytes without a slash, but for one in front, which may be left out; not "." or "..".
+ *                      Any other bytes are good. A name is the file /dev/shm/NAME: it is the same object for shm_open,
+ *                      for Python's multiprocessing.shared_memory and for Boost's shared_memory_object.
+ * @param options       As for mapshare_open; a symbolic link is never followed.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @param ret_region    Receives the region's token.
+ * @return 0, or
+ *   -EINVAL: name or ret_region is NULL; name is empty, "." or "..", or has a slash inside; an option is unknown or
+ *            contradicts another.
+ *   -ENAMETOOLONG: name is longer than 255 bytes without its slash.
+ *   -ENOENT: nothing has the name, and MAPSHARE_CREATE is not set.
+ *   -EEXIST: MAPSHARE_EXCLUSIVE, and something has the name; or MAPSHARE_UNLINK_LAST, and what has it was made without.
+ *   -EACCES: its permissions do not allow this access; or MAPSHARE_CREATE, and another user than this process's
+ *            effective one and root has made it: whoever creates does not take what somebody has put there for it.
+ *            Without MAPSHARE_CREATE such an object is opened, where its permissions allow it.
+ *   -ELOOP:  a symbolic link has the name.
+ *   -ENODEV: a directory, FIFO, socket or device has it; it is not touched.
+ *   -ENOSPC: no room in /dev/shm for the bytes to be reserved.
+ *   -EBUSY:  an object that goes with its last user was about to go for 10 seconds: a process was stopped meanwhile.
+ *   and all codes of mapshare_open that do not concern paths.
+ *
+ * A failed call leaves nothing behind. New objects have mode 0600 unless options.mode says otherwise.
+ *
+ * Threads: any. Signals: not in a handler. Blocks: never on a FIFO or device.
+ * Processes: any number may open the same name, also with MAPSHARE_CREATE at the same time: one makes it.
+ * Fork: as mapshare_open. Source: shm_open(3), shm_overview(7); POSIX.1-2024 shm_open().
+ */
+int mapshare_open_named(const char *name,
+                        const struct mapshare_options *options,
+                        size_t options_size,
+                        struct mapshare_region **ret_region);
+
+/**
+ * Removes a name of shared memory. Whoever has the object open goes on using it; it goes with the last of them. The name
+ * is free at once.
+ *
+ * @param name  As for mapshare_open_named.
+ * @return 0, or
+ *   -EINVAL, -ENAMETOOLONG: name is NULL or no such name.
+ *   -ENOENT: nothing has the name.
+ *   -EACCES: the object belongs to another user.
+ *   -ELOOP, -ENODEV: a symbolic link, or something else that is no shared memory, has the name; it stays.
+ *
+ * Threads: any. Signals: not in a handler. Source: shm_unlink(3).
+ */
+int mapshare_unlink_named(const char *name);
+
+/**
+ * Removes the names of shared memory whose users are all dead. Only those that were made with MAPSHARE_UNLINK_LAST are
+ * looked at: a name that anybody uses stays, as do all others, and what this process may not open for writing or may not
+ * remove.
+ *
+ * @param prefix  How the names begin, with or without a slash in front; "" for all.
+ * @return How many were removed, or
+ *   -EINVAL, -ENAMETOOLONG: prefix is NULL, or no name begins so.
+ *   -EMFILE, -ENFILE, -ENOENT: /dev/shm cannot be read, as the kernel says it.
+ *
+ * Threads: any. Signals: not in a handler. Blocks: never.
+ * Processes: any number may sweep at the same time, while others open, create and leave.
+ * Source: fcntl(2), "Open file description locks".
+ */
+int64_t mapshare_sweep_named(const char *prefix);
 
 /**
  * Copies bytes out of a region.

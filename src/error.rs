@@ -253,12 +253,63 @@ pub enum Error {
         remedy: &'static str,
     },
     /// A symbolic link stands where none is wanted.
-    #[error(
-        "{file} is a symbolic link, which MAPSHARE_NO_FOLLOW refuses; pass what it leads to, or leave the flag out"
-    )]
+    #[error("{file} is a symbolic link, which {refusal}")]
     IsLink {
         /// The link.
         file: String,
+        /// Who refuses it, and what to do.
+        refusal: &'static str,
+    },
+    /// What was passed is no name of shared memory.
+    #[error("{name} {reason}; a name of shared memory is 1 to 255 bytes without a slash, but for one in front")]
+    BadName {
+        /// What was passed.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The name of shared memory is too long.
+    #[error("the name is {length} bytes long without its leading slash; take one of at most {longest}")]
+    NameTooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// The most it may have.
+        longest: usize,
+    },
+    /// Another user has made what has the name.
+    #[error(
+        "{file} was made by user {owner} (mode {mode:#o}), and MAPSHARE_CREATE by user {user} takes only what that user \
+         or root has made; leave the flag out to use what is there, or take another name"
+    )]
+    Planted {
+        /// The name.
+        file: String,
+        /// The user that it belongs to.
+        owner: u32,
+        /// Its permission bits.
+        mode: u32,
+        /// This process's effective user.
+        user: u32,
+    },
+    /// The file is not one that goes with its last user.
+    #[error(
+        "{file} exists and was made without MAPSHARE_UNLINK_LAST, so that others may rely on its staying; leave the flag \
+         out, or remove it first"
+    )]
+    Stays {
+        /// The file.
+        file: String,
+    },
+    /// Other processes were faster, again and again.
+    #[error(
+        "{file} came and went, or was about to go, for {seconds} s while it was being opened; a process that was stopped \
+         while it removed it, or that holds a lock on its last bytes, has to go on or end"
+    )]
+    Restless {
+        /// The file.
+        file: String,
+        /// How long it was tried.
+        seconds: u64,
     },
     /// The file exists and should not.
     #[error(
@@ -372,16 +423,18 @@ impl Error {
             | Error::MisalignedFileOffset { .. }
             | Error::EmptyMapping { .. }
             | Error::CreateNeedsWrite { .. }
+            | Error::BadName { .. }
             | Error::NotAView { .. } => Errno::EINVAL,
             Error::OptionsTooNew { .. } => Errno::E2BIG,
             Error::StaleToken { .. } | Error::BadDescriptor { .. } | Error::LostDescriptor { .. } => Errno::EBADF,
-            Error::AccessDenied { .. } | Error::AccessExceeded { .. } => Errno::EACCES,
+            Error::AccessDenied { .. } | Error::AccessExceeded { .. } | Error::Planted { .. } => Errno::EACCES,
+            Error::NameTooLong { .. } => Errno::ENAMETOOLONG,
             Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
             Error::OutOfRange { .. } | Error::OutOfReserve { .. } | Error::PastReserve { .. } => Errno::ERANGE,
-            Error::ViewsOut { .. } | Error::InUse { .. } => Errno::EBUSY,
+            Error::ViewsOut { .. } | Error::InUse { .. } | Error::Restless { .. } => Errno::EBUSY,
             Error::NotThere { .. } => Errno::ENOENT,
             Error::IsLink { .. } => Errno::ELOOP,
-            Error::Exists { .. } => Errno::EEXIST,
+            Error::Exists { .. } | Error::Stays { .. } => Errno::EEXIST,
             Error::NotMappable { .. } => Errno::ENODEV,
             Error::NoSpace { .. } => Errno::ENOSPC,
             Error::NoMemory { .. } => Errno::ENOMEM,
