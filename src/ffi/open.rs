@@ -65,7 +65,8 @@ fn refusal(refused: Refused, token: Token) -> Error {
 ///   -ENOMEM: no address space for reserve bytes (RLIMIT_AS, vm.max_map_count), or RLIMIT_MEMLOCK is met.
 ///   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists; or MAPSHARE_UNLINK_LAST, and it was made without.
 ///   -EBUSY:  a file that goes with its last user was about to go for 10 seconds: a process was stopped meanwhile.
-///   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link; or links lead in a circle.
+///   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link; or links
+///            lead in a circle.
 ///   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
 ///   -EPERM:  a seal or the immutable flag forbids this access.
 ///   -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EMFILE, -ENFILE, -EROFS, -ETXTBSY, -EIO: as the kernel says them.
