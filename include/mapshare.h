@@ -33,8 +33,12 @@
  *                  is not protected. MAPSHARE_NO_HANDLER leaves SIGBUS alone.
  *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
  *                  With MAPSHARE_SPARSE it is -ENOSPC at the first write to a page that finds no room.
- *   Descriptors    Each region holds one descriptor of its file, close-on-exec. A program that closes descriptors which
- *                  it has not opened (closefrom) leaves those out: else whatever concerns the file is -EBADF.
+ *   Descriptors    Each region holds one descriptor of its file, close-on-exec; three with MAPSHARE_UNLINK_LAST.
+ *                  A program that closes descriptors which it has not opened (closefrom) leaves those out: else
+ *                  whatever concerns the file is -EBADF, and others may take the region's name for dead.
+ *   Last users     MAPSHARE_UNLINK_LAST: a forked child counts as a user until it unmaps, ends or execs. Who maps the
+ *                  object by other means, as with shm_open, does not count; the bytes stay mapped all the same. After
+ *                  an exit without unmap the name stays until the next open of it or mapshare_sweep_named.
  *   Pointers       Writing through a view of a MAPSHARE_READ_ONLY region, using one after its release, or passing a
  *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
@@ -61,15 +65,16 @@
  * CODES
  *   EINVAL           broken contract: NULL with a length, unknown flag, misaligned offset, nothing to map
  *   EBADF            the token is not an open region; the descriptor is not open
- *   EACCES           more access asked than the file, descriptor or region grants
+ *   EACCES           more access asked than the file, descriptor or region grants; another user's name to create
  *   ENXIO            the bytes do not exist in the file: shorter than the range at open, or cut short later
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out, or a call that this one was made from inside of
+ *   EBUSY            views of the region are still out, or a call that this one was made from inside of; a name that was
+ *                    about to go with its last user all the time
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
- *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
+ *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
  *   EPERM            a seal or file attribute forbids it
@@ -337,7 +342,8 @@ extern "C" {
  *   -ENOMEM: no address space for reserve bytes (RLIMIT_AS, vm.max_map_count), or RLIMIT_MEMLOCK is met.
  *   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists; or MAPSHARE_UNLINK_LAST, and it was made without.
  *   -EBUSY:  a file that goes with its last user was about to go for 10 seconds: a process was stopped meanwhile.
- *   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link; or links lead in a circle.
+ *   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link; or links
+ *            lead in a circle.
  *   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
  *   -EPERM:  a seal or the immutable flag forbids this access.
  *   -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EMFILE, -ENFILE, -EROFS, -ETXTBSY, -EIO: as the kernel says them.
