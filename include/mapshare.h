@@ -70,8 +70,8 @@
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out, or a call that this one was made from inside of; a name that was
- *                    about to go with its last user all the time
+ *   EBUSY            views of the region are still out, or a call that this one was made from inside of; a name that
+ *                    was about to go with its last user all the time
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without
@@ -419,9 +419,9 @@ int mapshare_open_at(int directory_fd,
 int mapshare_unmap(struct mapshare_region *region);
 
 /**
- * Opens shared memory by its name: what anybody has made under it with shm_open, or with MAPSHARE_CREATE a new object of
- * `length` bytes, which has its name only when it is complete. It lives in memory until it is unlinked and nobody has it
- * mapped any more, or until the system ends.
+ * Opens shared memory by its name: what anybody has made under it with shm_open, or with MAPSHARE_CREATE a new object
+ * of `length` bytes, which has its name only when it is complete. It lives in memory until it is unlinked and nobody
+ * has it mapped any more, or until the system ends.
  *
  * @param name          1 to 255 bytes without a slash, but for one in front, which may be left out; not "." or "..".
  *                      Any other bytes are good. A name is the file /dev/shm/NAME: it is the same object for shm_open,
@@ -456,8 +456,8 @@ int mapshare_open_named(const char *name,
                         struct mapshare_region **ret_region);
 
 /**
- * Removes a name of shared memory. Whoever has the object open goes on using it; it goes with the last of them. The name
- * is free at once.
+ * Removes a name of shared memory. Whoever has the object open goes on using it; it goes with the last of them. The
+ * name is free at once.
  *
  * @param name  As for mapshare_open_named.
  * @return 0, or
@@ -472,8 +472,8 @@ int mapshare_unlink_named(const char *name);
 
 /**
  * Removes the names of shared memory whose users are all dead. Only those that were made with MAPSHARE_UNLINK_LAST are
- * looked at: a name that anybody uses stays, as do all others, and what this process may not open for writing or may not
- * remove.
+ * looked at: a name that anybody uses stays, as do all others, and what this process may not open for writing or may
+ * not remove.
  *
  * @param prefix  How the names begin, with or without a slash in front; "" for all.
  * @return How many were removed, or

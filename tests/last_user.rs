@@ -9,7 +9,7 @@ use common::*;
 use libc::*;
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 const RW: u32 = MAPSHARE_READ_WRITE;
 const LAST: u64 = MAPSHARE_UNLINK_LAST;
@@ -27,8 +27,8 @@ fn old_last(access: u32) -> mapshare_options {
 /// Leaves a name whose only user was killed.
 fn leave_dead(door: Door, name: &str) {
     let mut child = Forked::start(|mut parent| {
-        let region = door.open_named(name, &new_last(4096)).unwrap();
-        region.write(0, b"of the dead").unwrap();
+        let region = door.open_named(name, &new_last(4096)).expect("it is made");
+        region.write(0, b"of the dead").expect("it is open for writing");
         parent.tell(1);
         parent.wait_for_the_end()
     });

@@ -23,7 +23,7 @@ fn flags(flags: u64, length: u64) -> mapshare_options {
 
 /// As another program opens a name.
 fn open_shm(name: &str, flags: i32) -> OwnedFd {
-    let name = CString::new(name).unwrap();
+    let name = CString::new(name).expect("no NUL inside");
     // SAFETY: a C string.
     let fd = unsafe { shm_open(name.as_ptr(), flags | O_CLOEXEC, 0o600) };
     assert!(fd >= 0, "shm_open: {}", std::io::Error::last_os_error());
@@ -174,16 +174,16 @@ fn what_is_no_shared_memory_is_refused_and_stays_as_it_is() {
 
 /// Shares a code of a forked child: 0 when it does not fail.
 fn as_nobody(call: impl FnOnce() -> Outcome) -> (i32, String) {
-    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
     let ended = forked(|| {
         become_nobody();
         let (code, text) = call().err().map_or((0, String::new()), |failure| (failure.code, failure.text));
-        std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+        std::io::Write::write_all(&mut writer, text.as_bytes()).expect("the parent reads");
         code
     });
     drop(writer);
     let mut text = String::new();
-    std::io::Read::read_to_string(&mut reader, &mut text).unwrap();
+    std::io::Read::read_to_string(&mut reader, &mut text).expect("it is text");
     (ended, text)
 }
 

@@ -7,9 +7,9 @@ use crate::error::Result;
 use crate::region::named;
 use std::ffi::{OsStr, c_char, c_int};
 
-/// Opens shared memory by its name: what anybody has made under it with shm_open, or with MAPSHARE_CREATE a new object of
-/// `length` bytes, which has its name only when it is complete. It lives in memory until it is unlinked and nobody has it
-/// mapped any more, or until the system ends.
+/// Opens shared memory by its name: what anybody has made under it with shm_open, or with MAPSHARE_CREATE a new object
+/// of `length` bytes, which has its name only when it is complete. It lives in memory until it is unlinked and nobody
+/// has it mapped any more, or until the system ends.
 ///
 /// @param name          1 to 255 bytes without a slash, but for one in front, which may be left out; not "." or "..".
 ///                      Any other bytes are good. A name is the file /dev/shm/NAME: it is the same object for shm_open,
@@ -52,8 +52,8 @@ pub unsafe extern "C" fn mapshare_open_named(
     })
 }
 
-/// Removes a name of shared memory. Whoever has the object open goes on using it; it goes with the last of them. The name
-/// is free at once.
+/// Removes a name of shared memory. Whoever has the object open goes on using it; it goes with the last of them. The
+/// name is free at once.
 ///
 /// @param name  As for mapshare_open_named.
 /// @return 0, or
@@ -72,8 +72,8 @@ pub unsafe extern "C" fn mapshare_unlink_named(name: *const c_char) -> c_int {
 }
 
 /// Removes the names of shared memory whose users are all dead. Only those that were made with MAPSHARE_UNLINK_LAST are
-/// looked at: a name that anybody uses stays, as do all others, and what this process may not open for writing or may not
-/// remove.
+/// looked at: a name that anybody uses stays, as do all others, and what this process may not open for writing or may
+/// not remove.
 ///
 /// @param prefix  How the names begin, with or without a slash in front; "" for all.
 /// @return How many were removed, or

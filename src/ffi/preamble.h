@@ -70,8 +70,8 @@
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out, or a call that this one was made from inside of; a name that was
- *                    about to go with its last user all the time
+ *   EBUSY            views of the region are still out, or a call that this one was made from inside of; a name that
+ *                    was about to go with its last user all the time
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without
