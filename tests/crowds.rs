@@ -180,6 +180,32 @@ fn ten_thousand_kills_leave_nothing_that_sweeps_do_not_take_and_they_take_nothin
 }
 
 #[test]
+fn a_remover_that_never_gets_on_is_ebusy_in_the_end() {
+    in_own_process(a_remover_that_never_gets_on_is_ebusy_in_the_end, || {
+        let name = Name::new();
+        let dead = Forked::start(|mut parent| {
+            let options = mapshare_options { flags: MAPSHARE_CREATE | LAST, ..common::create(1) };
+            std::mem::forget(Door::C.open_named(name.text(), &options).expect("it is made"));
+            parent.tell(1);
+            0
+        });
+        assert_eq!(dead.end(), 0);
+        let file = fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
+        forks::lock_as_remover(&file);
+        let openers = DOORS.map(|door| {
+            Forked::start(|_| {
+                refused(door.open_named(name.text(), &with(0)), EBUSY, &[name.text(), "10 s"]);
+                0
+            })
+        });
+        assert_eq!(openers.map(Forked::end), [0, 0]);
+        drop(file);
+        refused(Door::C.open_named(name.text(), &with(0)), ENOENT, &[]);
+        assert!(!name.exists());
+    });
+}
+
+#[test]
 fn one_name_that_comes_and_goes_is_always_that_of_its_users() {
     const PROCESSES: usize = 8;
     const ROUNDS: u32 = 300;

@@ -13,8 +13,6 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 const RW: u32 = MAPSHARE_READ_WRITE;
 const LAST: u64 = MAPSHARE_UNLINK_LAST;
-/// The byte that users lock.
-const USED: i64 = (1 << 62) + (1 << 32);
 
 fn new_last(length: u64) -> mapshare_options {
     mapshare_options { flags: MAPSHARE_CREATE | LAST, ..common::create(length) }
@@ -378,11 +376,7 @@ fn an_opener_waits_for_one_that_is_about_to_remove_the_name() {
             // A process that has found it dead, has locked it, and gets no further.
             let mut remover = Forked::start(|mut parent| {
                 let file = fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
-                // SAFETY: all zeros is a value of it.
-                let mut lock: flock = unsafe { std::mem::zeroed() };
-                (lock.l_type, lock.l_start, lock.l_len) = (F_WRLCK as i16, USED, 1);
-                // SAFETY: a whole struct.
-                assert_eq!(unsafe { fcntl(file.as_raw_fd(), F_OFD_SETLK, &lock) }, 0);
+                forks::lock_as_remover(&file);
                 parent.tell(1);
                 parent.wait_for_the_end()
             });

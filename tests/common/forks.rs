@@ -84,3 +84,13 @@ impl Forked {
         wait_for(self.pid)
     }
 }
+
+/// Locks the byte that users lock, as whoever is about to remove a name does, on this open file description.
+pub(crate) fn lock_as_remover(file: &std::fs::File) {
+    // SAFETY: all zeros is a value of it.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_start, lock.l_len) = (libc::F_WRLCK as i16, (1 << 62) + (1 << 32), 1);
+    // SAFETY: a whole struct.
+    let locked = unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(file), libc::F_OFD_SETLK, &lock) };
+    assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
+}
