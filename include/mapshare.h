@@ -79,7 +79,7 @@
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
  *   EPERM            a seal or file attribute forbids it
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER
+ *   EOPNOTSUPP       this kind of region or system cannot do it: views under MAPSHARE_NO_HANDLER, and more
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE
@@ -345,6 +345,7 @@ extern "C" {
  *   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link; or links
  *            lead in a circle.
  *   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
+ *   -EOPNOTSUPP: MAPSHARE_UNLINK_LAST, and /proc is not mounted.
  *   -EPERM:  a seal or the immutable flag forbids this access.
  *   -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EMFILE, -ENFILE, -EROFS, -ETXTBSY, -EIO: as the kernel says them.
  *
@@ -425,7 +426,7 @@ int mapshare_unmap(struct mapshare_region *region);
  *
  * @param name          1 to 255 bytes without a slash, but for one in front, which may be left out; not "." or "..".
  *                      Any other bytes are good. A name is the file /dev/shm/NAME: it is the same object for shm_open,
- *                      for Python's multiprocessing.shared_memory and for Boost's shared_memory_object.
+ *                      for Python's multiprocessing.shared_memory and for Boost's shared_memory_object, which call it.
  * @param options       As for mapshare_open; a symbolic link is never followed.
  * @param options_size  sizeof *options, or 0 with NULL.
  * @param ret_region    Receives the region's token.
@@ -441,6 +442,7 @@ int mapshare_unmap(struct mapshare_region *region);
  *   -ELOOP:  a symbolic link has the name.
  *   -ENODEV: a directory, FIFO, socket or device has it; it is not touched.
  *   -ENOSPC: no room in /dev/shm for the bytes to be reserved.
+ *   -EOPNOTSUPP: MAPSHARE_UNLINK_LAST, and /proc is not mounted.
  *   -EBUSY:  an object that goes with its last user was about to go for 10 seconds: a process was stopped meanwhile.
  *   and all codes of mapshare_open that do not concern paths.
  *

@@ -311,3 +311,18 @@ fn descriptors_are_close_on_exec_and_none_stays_behind() {
         assert_eq!(name.all(), [""; 0]);
     });
 }
+
+#[test]
+fn without_proc_names_serve_and_only_unlink_last_is_a_code() {
+    in_own_process(without_proc_names_serve_and_only_unlink_last_is_a_code, || {
+        let name = Name::new();
+        let Some(_proc) = Mounted::new("tmpfs", "/proc".as_ref(), "size=4k") else { return };
+        for door in DOORS {
+            refused(door.open_named(name.text(), &flags(MAPSHARE_UNLINK_LAST, 4096)), EOPNOTSUPP, &[name.text()]);
+            assert_eq!(name.all(), [""; 0]);
+            let region = door.open_named(name.text(), &common::create(4096)).unwrap();
+            assert_eq!((region.length(), door.sweep_named(name.text())), (4096, Ok(0)));
+            door.unlink_named(name.text()).unwrap();
+        }
+    });
+}

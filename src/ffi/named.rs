@@ -13,7 +13,7 @@ use std::ffi::{OsStr, c_char, c_int};
 ///
 /// @param name          1 to 255 bytes without a slash, but for one in front, which may be left out; not "." or "..".
 ///                      Any other bytes are good. A name is the file /dev/shm/NAME: it is the same object for shm_open,
-///                      for Python's multiprocessing.shared_memory and for Boost's shared_memory_object.
+///                      for Python's multiprocessing.shared_memory and for Boost's shared_memory_object, which call it.
 /// @param options       As for mapshare_open; a symbolic link is never followed.
 /// @param options_size  sizeof *options, or 0 with NULL.
 /// @param ret_region    Receives the region's token.
@@ -29,6 +29,7 @@ use std::ffi::{OsStr, c_char, c_int};
 ///   -ELOOP:  a symbolic link has the name.
 ///   -ENODEV: a directory, FIFO, socket or device has it; it is not touched.
 ///   -ENOSPC: no room in /dev/shm for the bytes to be reserved.
+///   -EOPNOTSUPP: MAPSHARE_UNLINK_LAST, and /proc is not mounted.
 ///   -EBUSY:  an object that goes with its last user was about to go for 10 seconds: a process was stopped meanwhile.
 ///   and all codes of mapshare_open that do not concern paths.
 ///

@@ -68,6 +68,7 @@ fn refusal(refused: Refused, token: Token) -> Error {
 ///   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link; or links
 ///            lead in a circle.
 ///   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
+///   -EOPNOTSUPP: MAPSHARE_UNLINK_LAST, and /proc is not mounted.
 ///   -EPERM:  a seal or the immutable flag forbids this access.
 ///   -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EMFILE, -ENFILE, -EROFS, -ETXTBSY, -EIO: as the kernel says them.
 ///

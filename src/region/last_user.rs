@@ -131,7 +131,12 @@ impl LastUser {
 
     fn new(file: BorrowedFd, at: Option<(BorrowedFd, &Path)>) -> Result<LastUser, Errno> {
         let home = at.map(|(directory, path)| Home::of(directory, path)).transpose()?;
-        Ok(LastUser { lock: Some(Kept::new(file::reopen(file, OpenMode::Read)?)?), home })
+        let own = file::reopen(file, OpenMode::Read).map_err(|errno| match errno {
+            // KERNEL: without /proc a file behind a descriptor cannot be opened anew.
+            Errno::ENOENT => Errno::EOPNOTSUPP,
+            errno => errno,
+        })?;
+        Ok(LastUser { lock: Some(Kept::new(own)?), home })
     }
 
     /// Whether nobody uses the file, asked before entering.
