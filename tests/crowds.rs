@@ -179,29 +179,46 @@ fn ten_thousand_kills_leave_nothing_that_sweeps_do_not_take_and_they_take_nothin
     });
 }
 
+/// What ends after 10 seconds of patience, all at once.
 #[test]
-fn a_remover_that_never_gets_on_is_ebusy_in_the_end() {
-    in_own_process(a_remover_that_never_gets_on_is_ebusy_in_the_end, || {
-        let name = Name::new();
-        let dead = Forked::start(|mut parent| {
+fn an_open_that_never_gets_on_is_ebusy_in_the_end_and_follows_nothing() {
+    in_own_process(an_open_that_never_gets_on_is_ebusy_in_the_end_and_follows_nothing, || {
+        let (name, folder) = (Name::new(), Folder::new());
+        let (dead, links) = (name.with("dead"), DOORS.map(|door| name.with(format!("link-{door:?}"))));
+        let user = Forked::start(|_| {
             let options = mapshare_options { flags: MAPSHARE_CREATE | LAST, ..common::create(1) };
-            std::mem::forget(Door::C.open_named(name.text(), &options).expect("it is made"));
-            parent.tell(1);
+            std::mem::forget(Door::C.open_named(&dead, &options).expect("it is made"));
             0
         });
-        assert_eq!(dead.end(), 0);
-        let file = fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
+        assert_eq!(user.end(), 0);
+        // Somebody is about to remove it, and is stopped.
+        let file = fs::OpenOptions::new().read(true).write(true).open(names::path(&dead)).unwrap();
         forks::lock_as_remover(&file);
-        let openers = DOORS.map(|door| {
-            Forked::start(|_| {
-                refused(door.open_named(name.text(), &with(0)), EBUSY, &[name.text(), "10 s"]);
-                0
+        let mut openers: Vec<_> = DOORS
+            .iter()
+            .map(|door| {
+                Forked::start(|_| {
+                    refused(door.open_named(&dead, &with(0)), EBUSY, &[&dead, "10 s"]);
+                    0
+                })
             })
-        });
-        assert_eq!(openers.map(Forked::end), [0, 0]);
+            .collect();
+        // A link that is put there each time after the look at what is there.
+        for (door, link) in DOORS.iter().zip(&links) {
+            std::os::unix::fs::symlink(folder.join("target"), names::path(link)).unwrap();
+            openers.push(Forked::start(|_| {
+                refuse(SYS_newfstatat, Some((3, AT_SYMLINK_NOFOLLOW.unsigned_abs())), Refusal::Errno(ENOENT));
+                refused(door.open_named(link, &common::create(1)), EBUSY, &[link, "10 s"]);
+                0
+            }));
+        }
+        for child in openers {
+            assert_eq!(child.end(), 0);
+        }
+        assert_eq!(folder.names(), [""; 0], "no link was followed");
         drop(file);
-        refused(Door::C.open_named(name.text(), &with(0)), ENOENT, &[]);
-        assert!(!name.exists());
+        refused(Door::C.open_named(&dead, &with(0)), ENOENT, &[]);
+        assert!(!names::exists(&dead));
     });
 }
 

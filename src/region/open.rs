@@ -59,11 +59,11 @@ impl Options {
             }
             // Something has the name after all: a file made meanwhile, or a link to a file that is missing.
             match file::read_link(directory, &c_path) {
-                Ok(further) => {
+                Ok(further) if self.follows() => {
                     path = path.parent().unwrap_or(Path::new("")).join(OsString::from_vec(further));
                     links += 1;
                 }
-                Err(_) => patience.start_over(name)?,
+                _ => patience.start_over(name)?,
             }
         }
         Err(Error::system("open", Name::Path(&path), Errno::ELOOP))
