@@ -407,7 +407,8 @@ int mapshare_open_at(int directory_fd,
 
 /**
  * Unmaps a region and forgets its token. Writes that were not flushed are not lost: the system brings them to the
- * file. Waits for calls of other threads that are under way in the region.
+ * file. Waits for calls of other threads that are under way in the region. If it was the last one of something that
+ * was made with MAPSHARE_UNLINK_LAST, the name is removed.
  *
  * @param region  The region.
  * @return 0, or

@@ -238,8 +238,10 @@ fn one_name_that_comes_and_goes_is_always_that_of_its_users() {
                 let door = DOORS[number % 2];
                 parent.tell(1);
                 for round in 0.. {
-                    if !for_ever && round == ROUNDS {
-                        break;
+                    match for_ever {
+                        true => parent.tell(2),
+                        false if round == ROUNDS => break,
+                        false => {}
                     }
                     let extra = if number % 4 == 3 { MAPSHARE_EXCLUSIVE } else { 0 };
                     let options = mapshare_options { flags: MAPSHARE_CREATE | LAST | extra, ..common::create(4096) };
@@ -266,8 +268,10 @@ fn one_name_that_comes_and_goes_is_always_that_of_its_users() {
         let mut all: Vec<_> = (0..PROCESSES).map(|number| worker(number, false)).collect();
         all.iter_mut().for_each(|child| assert_eq!(child.hear(), 1));
         for number in 0..KILLS {
+            // After some rounds, wherever it is then.
             let mut victim = worker(number, true);
             assert_eq!(victim.hear(), 1);
+            (0..number % 7).for_each(|_| assert_eq!(victim.hear(), 2));
             victim.kill();
         }
         for child in all {

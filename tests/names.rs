@@ -144,6 +144,7 @@ fn what_is_no_shared_memory_is_refused_and_stays_as_it_is() {
     symlink(&target, path(&link)).unwrap();
     symlink(folder.join("nothing"), path(&dangling)).unwrap();
     make_fifo(&path(&fifo));
+    fs::set_permissions(path(&fifo), PermissionsExt::from_mode(0o1600)).unwrap(); // marked, but for what it is
     fs::create_dir(path(&directory)).unwrap();
     let listener = UnixListener::bind(path(&socket)).unwrap();
     listener.set_nonblocking(true).unwrap();

@@ -28,7 +28,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// A range of a file, mapped into this process. All methods that take `&self` may be called on any threads at the
-/// same time. Dropping it unmaps the bytes, once the last view has been dropped too.
+/// same time. Dropping it unmaps the bytes, once the last view has been dropped too, and removes the name of what goes
+/// with its last user (`Options::unlink_last`).
 ///
 /// Offsets inside it count from its first mapped byte.
 pub struct Region {
