@@ -206,9 +206,11 @@ fn only_the_file_that_was_opened_goes() {
         let region = door.open_named(name.text(), &new_last(4096)).unwrap();
         let away = name.with("away");
         fs::rename(name.path(), path(&away)).unwrap();
+        fs::write(name.path(), b"another").unwrap();
+        fs::set_permissions(name.path(), PermissionsExt::from_mode(0o1600)).unwrap();
         drop(region);
-        assert!(names::exists(&away));
-        assert_eq!(door.sweep_named(name.text()), Ok(1));
+        assert!(names::exists(&away) && name.exists());
+        assert_eq!(door.sweep_named(name.text()), Ok(2), "both are nobody's");
         // The mark taken away.
         for other_mode in [0o600, 0o1700, 0o1777] {
             let region = door.open_named(name.text(), &new_last(4096)).unwrap();
