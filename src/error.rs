@@ -303,7 +303,7 @@ pub enum Error {
     /// Other processes were faster, again and again.
     #[error(
         "{file} came and went, or was about to go, for {seconds} s while it was being opened; a process that was stopped \
-         while it removed it, or that holds a lock on its last bytes, has to go on or end"
+         while it removed it, or that has locked all of it, has to go on or end"
     )]
     Restless {
         /// The file.

@@ -42,9 +42,9 @@ pub fn unlink_named(name: impl AsRef<OsStr>) -> Result<()> {
     let path = path_of(name.as_ref())?;
     let name = Name::Path(&path);
     let c_path = c_string(path.as_os_str())?;
-    let found = file::status_at(file::WORKING_DIRECTORY, &c_path, false).and_then(|status| {
-        let removable = status.kind == Kind::Regular;
-        if removable { file::unlink(file::WORKING_DIRECTORY, &c_path) } else { Ok(()) }.map(|()| status.kind)
+    let found = file::status_at(file::WORKING_DIRECTORY, &c_path, false).and_then(|status| match status.kind {
+        Kind::Regular => file::unlink(file::WORKING_DIRECTORY, &c_path).map(|()| Kind::Regular),
+        other => Ok(other),
     });
     match found {
         Ok(Kind::SymbolicLink) => Err(Error::IsLink { file: name.into(), refusal: LINK_REFUSED }),
