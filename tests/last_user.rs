@@ -135,6 +135,29 @@ fn a_forked_child_keeps_the_name_until_it_ends_or_unmaps() {
 }
 
 #[test]
+fn a_child_on_its_way_to_another_program_keeps_no_name() {
+    in_own_process(a_child_on_its_way_to_another_program_keeps_no_name, || {
+        for door in DOORS {
+            let name = Name::new();
+            let region = door.open_named(name.text(), &new_last(4096)).unwrap();
+            // As posix_spawn has it for a moment: a copy of all descriptors, made past the C library.
+            // SAFETY: a plain fork; the child waits to be killed and does nothing else.
+            let child = unsafe { syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) } as i32;
+            assert_ne!(child, -1);
+            while child == 0 {
+                // SAFETY: it only waits.
+                unsafe { pause() };
+            }
+            drop(region);
+            assert!(!name.exists());
+            // SAFETY: a child of ours.
+            assert_eq!(unsafe { kill(child, SIGKILL) }, 0);
+            process::wait_for(child);
+        }
+    });
+}
+
+#[test]
 fn files_go_with_the_last_that_asked_for_it() {
     in_own_process(files_go_with_the_last_that_asked_for_it, || {
         for door in DOORS {

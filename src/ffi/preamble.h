@@ -36,7 +36,8 @@
  *   Descriptors    Each region holds one descriptor of its file, close-on-exec; three with MAPSHARE_UNLINK_LAST.
  *                  A program that closes descriptors which it has not opened (closefrom) leaves those out: else
  *                  whatever concerns the file is -EBADF, and others may take the region's name for dead.
- *   Last users     MAPSHARE_UNLINK_LAST: a forked child counts as a user until it unmaps, ends or execs. Who maps the
+ *   Last users     MAPSHARE_UNLINK_LAST: a forked child counts as a user until it unmaps, ends or execs; one of vfork or
+ *                  posix_spawn does not. Who maps the
  *                  object by other means, as with shm_open, does not count; the bytes stay mapped all the same. After
  *                  an exit without unmap the name stays until the next open of it or mapshare_sweep_named.
  *   Pointers       Writing through a view of a MAPSHARE_READ_ONLY region, using one after its release, or passing a

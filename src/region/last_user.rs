@@ -14,6 +14,7 @@
 use super::name::{Name, split};
 use super::options::Options;
 use crate::error::{Error, Result};
+use crate::mem::forks;
 use crate::sys::Errno;
 use crate::sys::file::{self, Kind, OpenMode, Status};
 use crate::sys::lock::{self, Mode};
@@ -111,6 +112,8 @@ pub(super) struct LastUser {
     lock: Option<Kept>,
     /// Where the name is, for those that remove it.
     home: Option<Home>,
+    /// How often the process had forked before the lock was there.
+    forks: Option<u64>,
 }
 
 impl LastUser {
@@ -131,12 +134,13 @@ impl LastUser {
 
     fn new(file: BorrowedFd, at: Option<(BorrowedFd, &Path)>) -> Result<LastUser, Errno> {
         let home = at.map(|(directory, path)| Home::of(directory, path)).transpose()?;
+        let forks = forks::count();
         let own = file::reopen(file, OpenMode::Read).map_err(|errno| match errno {
             // KERNEL: without /proc a file behind a descriptor cannot be opened anew.
             Errno::ENOENT => Errno::EOPNOTSUPP,
             errno => errno,
         })?;
-        Ok(LastUser { lock: Some(Kept::new(own)?), home })
+        Ok(LastUser { lock: Some(Kept::new(own)?), home, forks })
     }
 
     /// Whether nobody uses the file, asked before entering.
@@ -164,13 +168,17 @@ impl LastUser {
 
     fn give_back(&mut self) -> Result<bool, Errno> {
         let (lock, home) = (self.lock.take(), self.home.take());
-        let (Some(own), Some(home)) = (lock.as_ref().and_then(Kept::get), home) else { return Ok(false) };
-        if file::status(own)?.is_unnamed {
-            return Ok(false);
+        let Some(own) = lock.as_ref().and_then(Kept::get) else { return Ok(false) };
+        // Another description, without locks, and opened while there is a descriptor to open it by.
+        let removes = home.is_some() && !file::status(own)?.is_unnamed;
+        let file = removes.then(|| file::reopen(own, OpenMode::ReadWrite)).transpose()?;
+        // Children of a fork have the lock as well, and keep it when this descriptor goes. Where there are none, it goes
+        // at once, also from children that are on their way to another program.
+        if self.forks.is_some() && self.forks == forks::count() {
+            lock::unlock(own, USED, 1)?;
         }
-        // Children of a fork share the lock of our own description, and keep it; this one is without locks.
-        let file = file::reopen(own, OpenMode::ReadWrite)?;
         drop(lock);
+        let (Some(home), Some(file)) = (home, file) else { return Ok(false) };
         home.directory.get().map_or(Ok(false), |directory| remove_unused(directory, &home.name, file.as_fd()))
     }
 }
