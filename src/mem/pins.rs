@@ -102,8 +102,9 @@ impl Pin {
         pin.start.store(range.start, Ordering::Release);
         pin.end.store(range.end, Ordering::Release);
         pin.mapping.store(Arc::as_ptr(mapping).cast_mut(), Ordering::Release);
-        // ORDER: Release, partner `seen`: who sees that it is out sees the rest.
-        pin.state.store(pin.state().come_out().0, Ordering::Release);
+        // ORDER: Release, partner `seen`: who sees that it is out sees the rest. An exchange here and in `leave`, because
+        // loom does not keep stores and exchanges of one word in order.
+        pin.state.swap(pin.state().come_out().0, Ordering::Release);
         // ORDER: Release, partner `search`: it is counted once it can be seen.
         ALL.added.fetch_add(1, Ordering::Release);
         // ORDER: SeqCst, partner: the fence in `note_lost`: that one sees this view, or the caller sees the loss.
@@ -138,7 +139,7 @@ impl Pin {
     /// Leaves the slot to the next view.
     pub(super) fn leave(&'static self) {
         // ORDER: Release, partner `seen`: who reads it finds all that this thread did before, `add` above all.
-        self.state.store(self.state().gone().0, Ordering::Release);
+        self.state.swap(self.state().gone().0, Ordering::Release);
         // ORDER: Release, partner `claim`: whoever claims it next finds it without a view.
         self.is_claimed.store(false, Ordering::Release);
     }
