@@ -660,8 +660,8 @@ int mapshare_resize(struct mapshare_region *region, uint64_t length);
  *   -EBADF also when the program has closed the region's own descriptor; so do all functions below that ask the file.
  *   -ENOMEM, -EIO: as the kernel says them.
  *
- * Threads: any, as mapshare_resize; one that has put pages back waits for the calls under way. Signals: not in a handler.
- * Source: fstat(2).
+ * Threads: any, as mapshare_resize; one that has put pages back waits for the calls under way.
+ * Signals: not in a handler. Source: fstat(2).
  */
 int mapshare_refresh(struct mapshare_region *region);
 

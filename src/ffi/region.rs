@@ -50,8 +50,8 @@ pub extern "C" fn mapshare_resize(region: *mut mapshare_region, length: u64) -> 
 ///   -EBADF also when the program has closed the region's own descriptor; so do all functions below that ask the file.
 ///   -ENOMEM, -EIO: as the kernel says them.
 ///
-/// Threads: any, as mapshare_resize; one that has put pages back waits for the calls under way. Signals: not in a handler.
-/// Source: fstat(2).
+/// Threads: any, as mapshare_resize; one that has put pages back waits for the calls under way.
+/// Signals: not in a handler. Source: fstat(2).
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_refresh(region: *mut mapshare_region) -> c_int {
     guard("mapshare_refresh", || {
