@@ -5,6 +5,7 @@
 mod create;
 mod grow;
 mod last_user;
+mod map;
 mod name;
 pub(crate) mod named;
 mod open;

@@ -1,20 +1,18 @@
-//! How a region comes to be: from a path, from a descriptor, or from a file made for it.
+//! Where a region's file comes from: a path, a descriptor, or it is made.
 
 use super::create::NewFile;
-use super::grow;
 use super::last_user::{self, Entry, Found, LastUser};
+use super::map::Opened;
 use super::name::{Name, split};
 use super::named;
 use super::options::{Access, Options};
 use super::patience::Patience;
 use super::{Backing, Region};
 use crate::error::{Error, Result};
-use crate::mem::mapping::{self, Mapping, Paging, Protector, Request};
 use crate::sys::Errno;
 use crate::sys::file::{self, Granted, Kind, Status};
-use crate::sys::map::Advice;
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -98,7 +96,7 @@ impl Options {
         check_granted(fd, granted, self.access)?;
         let user = LastUser::of_descriptor(file.as_fd(), &status);
         let writable = granted == Granted::ReadWrite;
-        self.map_existing(Existing { file, status, user }, name, Backing::Fd, writable)
+        self.map_existing(Opened { file, status, backing: Backing::Fd, writable, user }, name)
     }
 
     /// Opens a file that was there just now; None when it is gone.
@@ -137,7 +135,7 @@ impl Options {
         }
         self.check_owner(&status, name)?;
         let writable = self.access == Access::ReadWrite;
-        self.map_existing(Existing { file, status, user }, name, self.backing(), writable).map(Some)
+        self.map_existing(Opened { file, status, backing: self.backing(), writable, user }, name).map(Some)
     }
 
     /// Whether a symbolic link in the last place of the path is followed: not where the name counts itself.
@@ -178,26 +176,6 @@ impl Options {
         if self.named { Backing::Named } else { Backing::File }
     }
 
-    fn map_existing(&self, existing: Existing, name: Name, backing: Backing, writable: bool) -> Result<Region> {
-        let Existing { file, status, user } = existing;
-        let paging = Paging::of(file.as_fd(), &status);
-        self.check_offset(paging)?;
-        if status.size == 0 {
-            check_mappable(file.as_fd(), name)?;
-        }
-        let length = self.length_in(status.size, name)?;
-        let end = self.offset.saturating_add(length);
-        if end > status.size && !(self.create && self.access == Access::ReadWrite) {
-            return Err(if self.create {
-                self.needs_write(name)
-            } else {
-                Error::FileTooShort { file: name.into(), size: status.size, length, offset: self.offset }
-            });
-        }
-        let reaches_end = end >= status.size;
-        self.map(Opened { file, status, paging, backing, writable, reaches_end, length, user }, name)
-    }
-
     /// Makes the file; None when something else has got the name meanwhile.
     fn create_new(&self, directory: BorrowedFd, path: &Path) -> Result<Option<Region>> {
         let name = Name::Path(path);
@@ -218,14 +196,10 @@ impl Options {
             errno => Error::system("create", name, errno),
         })?;
         let status = file::status(file.as_fd()).map_err(failed("fstat"))?;
-        let paging = Paging::of(file.as_fd(), &status);
-        self.check_offset(paging)?;
-        let length = self.length_in(0, name)?;
         let user = self.unlink_last.then(|| LastUser::of_new(file.as_fd(), status.mode, (directory, path)));
         let user = user.transpose().map_err(failed("marking"))?;
-        let backing = self.backing();
-        let opened = Opened { file, status, paging, backing, writable: true, reaches_end: true, length, user };
-        let region = self.map(opened, name)?;
+        let opened = Opened { file, status, backing: self.backing(), writable: true, user };
+        let region = self.map_new(opened, name)?;
         match new.publish(region.file(), &file_name) {
             Ok(()) => Ok(Some(region)),
             Err(Errno::EEXIST) if self.exclusive => Err(Error::Exists { file: name.into() }),
@@ -233,115 +207,6 @@ impl Options {
             Err(errno) => Err(Error::system("link", name, errno)),
         }
     }
-
-    /// Maps a file and sees to it that it has the bytes. A failure leaves the file as it was.
-    fn map(&self, opened: Opened, name: Name) -> Result<Region> {
-        let Opened { file, status, paging, backing, writable, reaches_end, length, user } = opened;
-        let reserve = self.reserve.max(length);
-        let end = paging.file_length_for(self.offset.saturating_add(length));
-        let creates = self.create && self.access == Access::ReadWrite;
-        if creates {
-            grow::check_file_length(name, status.size, self.offset, length)?;
-        }
-        let protection = self.access.protection();
-        let protector = self.protector(file.as_fd(), &status, paging);
-        if protector == Protector::Handler {
-            super::arm()?;
-        }
-        let request = Request {
-            file,
-            identity: (status.device, status.inode),
-            offset: self.offset,
-            length,
-            reserve,
-            protection,
-            sharing: self.access.sharing(),
-            protector,
-        };
-        let mapping = Mapping::new(request, paging).map_err(|errno| match errno {
-            errno if grow::is_no_memory(errno) => Error::NoMemory { length: reserve, place: grow::ADDRESS_SPACE },
-            Errno::ENODEV => not_mappable(name),
-            errno => Error::system("mmap", name, errno),
-        })?;
-        let mut region = Region::new(mapping, self, backing, writable, reaches_end);
-        region.user = user;
-        if creates {
-            // Also when it is long enough: it may have holes.
-            grow::extend(region.file(), name, status.size, self.offset..end, self.sparse)?;
-        }
-        if self.huge_pages {
-            // A request: kernels without huge pages refuse it, and normal pages serve.
-            let _ = region.mapping().advise(region.whole()?, Advice::HugePages);
-        }
-        if let Err(error) = region.bring_in(region.whole()?) {
-            grow::cut_back(region.file(), status.size, end);
-            return Err(error);
-        }
-        Ok(region)
-    }
-
-    /// What keeps accesses from ending in a signal. Files that cannot shrink and live in memory need no handler, so that a
-    /// process that has only those installs none.
-    fn protector(&self, file: BorrowedFd, status: &Status, paging: Paging) -> Protector {
-        if status.is_unnamed && file::seals(file) & file::SEAL_SHRINK != 0 && !paging.is_huge() {
-            Protector::Seal
-        } else if self.no_handler {
-            Protector::SystemCalls
-        } else {
-            Protector::Handler
-        }
-    }
-
-    fn check_offset(&self, paging: Paging) -> Result<()> {
-        let page_size = paging.page_size as u64;
-        if self.offset.is_multiple_of(page_size) {
-            return Ok(());
-        }
-        let below = self.offset - self.offset % page_size;
-        Err(Error::MisalignedFileOffset {
-            offset: self.offset,
-            page_size,
-            below,
-            above: below.saturating_add(page_size),
-        })
-    }
-
-    /// The length to map of a file of `size` bytes: the one asked for, or what there is behind the offset.
-    fn length_in(&self, size: u64, name: Name) -> Result<u64> {
-        if self.length != 0 {
-            return Ok(self.length);
-        }
-        if size == self.offset || size == 0 {
-            return Err(Error::EmptyMapping { file: name.into(), offset: self.offset });
-        }
-        let behind = || Error::BehindEnd { file: name.into(), size, offset: self.offset };
-        size.checked_sub(self.offset).ok_or_else(behind)
-    }
-
-    fn needs_write(&self, name: Name) -> Error {
-        Error::CreateNeedsWrite { file: name.into(), access: self.access.name() }
-    }
-}
-
-/// A file that was there.
-struct Existing {
-    file: OwnedFd,
-    status: Status,
-    user: Option<LastUser>,
-}
-
-/// A file that is ready to be mapped.
-struct Opened {
-    file: OwnedFd,
-    status: Status,
-    paging: Paging,
-    backing: Backing,
-    /// Whether the descriptor allows shared writing.
-    writable: bool,
-    /// Whether the range reaches the end of the file.
-    reaches_end: bool,
-    length: u64,
-    user: Option<LastUser>,
 }
 
 pub(super) fn check_kind(kind: Kind, name: Name) -> Result<()> {
@@ -374,18 +239,6 @@ fn check_granted(fd: i32, granted: Granted, access: Access) -> Result<()> {
         Granted::Read | Granted::ReadWrite => return Ok(()),
     };
     Err(Error::AccessExceeded { access: access.name(), granted, remedy })
-}
-
-/// Files of /proc are empty by their own account; only the kernel knows that they cannot be mapped.
-fn check_mappable(file: BorrowedFd, name: Name) -> Result<()> {
-    if mapping::can_be_mapped(file) { Ok(()) } else { Err(not_mappable(name)) }
-}
-
-fn not_mappable(name: Name) -> Error {
-    Error::NotMappable {
-        file: name.into(),
-        found: "a file that its file system cannot map, as those of /proc and /sys",
-    }
 }
 
 pub(super) fn c_string(path: &OsStr) -> Result<CString> {
