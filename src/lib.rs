@@ -44,4 +44,5 @@ pub mod ffi;
 pub use error::{Error, Result};
 pub use mem::view::View;
 pub use region::options::{Access, Options};
+pub use region::range_lock::LockMode;
 pub use region::{Advice, Backing, Flush, Info, Region, arm};

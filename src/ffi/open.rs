@@ -158,7 +158,8 @@ pub unsafe extern "C" fn mapshare_open_at(
 /// @param region  The region.
 /// @return 0, or
 ///   -EBADF: it is not an open region: NULL, forged, or unmapped already.
-///   -EBUSY: views of it are still out, or this is a signal handler that interrupted a call on it; nothing has changed.
+///   -EBUSY: views of it are still out, or locks of its ranges; or a call sleeps in it, or this is a signal handler that
+///           interrupted a call on it. Nothing has changed.
 ///
 /// Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
 /// Signals: not in a handler. Source: munmap(2).
@@ -166,10 +167,7 @@ pub unsafe extern "C" fn mapshare_open_at(
 pub extern "C" fn mapshare_unmap(region: *mut mapshare_region) -> c_int {
     guard("mapshare_unmap", || {
         let region = exclusive(region)?;
-        let views = region.views();
-        if views > 0 {
-            return Err(Error::ViewsOut { views, asked: "unmapping it would take their bytes" });
-        }
+        region.check_unused()?;
         drop(region.remove());
         Ok(())
     })

@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::region::options::{Access, Options};
-use crate::{Advice, Backing, Info};
+use crate::{Advice, Backing, Info, LockMode};
 use std::mem::{MaybeUninit, size_of};
+use std::time::Duration;
 
 /// mapshare_options.flags: make the file when it is missing, extend it when it is shorter than offset + length, and
 /// reserve the storage. A new file becomes visible under its name only when it is complete; one that is there keeps its
@@ -49,6 +50,11 @@ pub const MAPSHARE_ADVISE_WILL_NEED: u32 = 3;
 pub const MAPSHARE_ADVISE_DONT_NEED: u32 = 4;
 /// mapshare_advise: use huge pages where the file system has them.
 pub const MAPSHARE_ADVISE_HUGE_PAGES: u32 = 5;
+
+/// mapshare_lock_range: together with other shared locks.
+pub const MAPSHARE_LOCK_SHARED: u32 = 1;
+/// mapshare_lock_range: alone.
+pub const MAPSHARE_LOCK_EXCLUSIVE: u32 = 2;
 
 /// mapshare_region_info.backing: opened by a path.
 pub const MAPSHARE_BACKING_FILE: u32 = 1;
@@ -210,6 +216,24 @@ pub(super) fn advice(number: u32) -> Result<Advice> {
             allowed: "one of MAPSHARE_ADVISE_NORMAL (0) to MAPSHARE_ADVISE_HUGE_PAGES (5)",
         }),
     }
+}
+
+/// The mode of a lock that a number of the C interface stands for.
+pub(super) fn lock_mode(number: u32) -> Result<LockMode> {
+    match number {
+        MAPSHARE_LOCK_SHARED => Ok(LockMode::Shared),
+        MAPSHARE_LOCK_EXCLUSIVE => Ok(LockMode::Exclusive),
+        _ => Err(Error::UnknownValue {
+            field: "mode",
+            value: number.into(),
+            allowed: "MAPSHARE_LOCK_SHARED (1) or MAPSHARE_LOCK_EXCLUSIVE (2)",
+        }),
+    }
+}
+
+/// How long to wait; None for ever.
+pub(super) fn timeout(nanoseconds: i64) -> Option<Duration> {
+    u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
 }
 
 impl From<Info> for mapshare_region_info {

@@ -7,6 +7,7 @@ mod grow;
 mod name;
 mod open;
 pub(crate) mod options;
+pub(crate) mod range_lock;
 
 use crate::error::{Error, Result};
 use crate::mem::atomic::AtomicBool;
@@ -20,6 +21,7 @@ use crate::sys::Errno;
 use crate::sys::file::{self, Status};
 use crate::sys::map::{Advice as KernelAdvice, Sharing};
 use options::{Access, Options};
+use range_lock::RangeLocks;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -42,6 +44,7 @@ pub struct Region {
     populate: bool,
     /// Held by whoever changes the length.
     growing: ForkLock,
+    range_locks: RangeLocks,
 }
 
 /// What a region was opened from.
@@ -131,6 +134,7 @@ impl Region {
             locked: options.locked,
             populate: options.populate,
             growing: ForkLock::default(),
+            range_locks: RangeLocks::new(),
         }
     }
 
@@ -310,6 +314,15 @@ impl Region {
     pub fn views(&self) -> usize {
         // Each view has a share of the mapping.
         if Arc::strong_count(&self.mapping) == 1 { 0 } else { self.mapping.views_past(0) }
+    }
+
+    /// Refuses to let go of a region that somebody still relies on.
+    pub(crate) fn check_unused(&self) -> Result<()> {
+        match (self.views(), self.range_locks()) {
+            (0, 0) => Ok(()),
+            (0, locks) => Err(Error::LocksOut { locks }),
+            (views, _) => Err(Error::ViewsOut { views, asked: "unmapping it would take their bytes" }),
+        }
     }
 
     /// What there is to know about the region; it asks the kernel, at some cost for each page.
