@@ -158,7 +158,7 @@ pub unsafe extern "C" fn mapshare_open_at(
 /// @param region  The region.
 /// @return 0, or
 ///   -EBADF: it is not an open region: NULL, forged, or unmapped already.
-///   -EBUSY: views of it are still out, or locks of its ranges; or a call sleeps in it, or this is a signal handler that
+///   -EBUSY: views of it are still out, or locks of its ranges; a call sleeps in it; or this is a signal handler that
 ///           interrupted a call on it. Nothing has changed.
 ///
 /// Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.

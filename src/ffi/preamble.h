@@ -35,10 +35,13 @@
  *                  With MAPSHARE_SPARSE it is -ENOSPC at the first write to a page that finds no room.
  *   Descriptors    Each region holds one descriptor of its file, close-on-exec. A program that closes descriptors which
  *                  it has not opened (closefrom) leaves those out: else whatever concerns the file is -EBADF.
+ *   F_SETLK        Such locks of fcntl(2) are lost whenever their process closes any descriptor of the file, and so
+ *                  when it unmaps a region of it. Those of mapshare_lock_range are not.
  *   Pointers       Writing through a view of a MAPSHARE_READ_ONLY region, using one after its release, or passing a
  *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
- *                  its own. A call that another thread was in at that moment does not hold the child up.
+ *                  its own. A call that another thread was in at that moment does not hold the child up. Locks of
+ *                  ranges stay the parent's alone.
  *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
  *   Remote files   NFS, CIFS and FUSE may show another machine's writes late or never. Share between processes of one
  *                  machine.
@@ -66,15 +69,18 @@
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out, or a call that this one was made from inside of
+ *   EBUSY            views or locks of the region are still out, a call sleeps in it, or this one was made inside one
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
- *   EPERM            a seal or file attribute forbids it
- *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER
+ *   EPERM            a seal or file attribute forbids it; the lock is not yours
+ *   EDEADLK          this thread holds the lock already
+ *   ETIMEDOUT        the time given has passed
+ *   EINTR            a signal handler ran while the call waited
+ *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE ENOLCK EROFS ETXTBSY    as the kernel says them
+ *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER, locks
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE

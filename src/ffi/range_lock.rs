@@ -6,8 +6,8 @@ use super::options::{self, mapshare_region};
 use std::ffi::c_int;
 
 /// Locks a range of a region's bytes in its file, against all other threads, of this and of other processes, that lock
-/// some of the same bytes: shared locks stand together, an exclusive one stands alone. A lock is advice between those who
-/// ask for it; it keeps nobody from reading and writing.
+/// some of the same bytes: shared locks stand together, an exclusive one stands alone. A lock is advice between those
+/// who ask for it; it keeps nobody from reading and writing.
 ///
 /// The lock is the calling thread's. It ends with mapshare_unlock_range, with the thread, or with the process, whose
 /// locks the kernel frees however it dies; mapshare_unmap is -EBUSY until then.
@@ -31,14 +31,13 @@ use std::ffi::c_int;
 ///   -EOPNOTSUPP: the file system or the kernel has no such locks, or /proc is not there.
 ///   -ENOLCK, -ENOMEM, -EMFILE, -ENFILE, -EIO: as the kernel says them.
 ///
-/// Threads: any; threads of one process exclude each other. A thread that has locked holds one more descriptor for each
-/// region, until it ends or the region is unmapped.
-/// Signals: not in a handler. Blocks: up to timeout_ns; it looks at growing intervals, of 50 us at first and 4 ms at most,
-/// and those who wait have no order. While it waits, functions that want the region for themselves alone are -EBUSY.
-/// Processes: these are open file description locks (fcntl F_OFD_SETLK). They also exclude the F_OFD_SETLK and F_SETLK
-/// (lockf) locks of programs without this library, and are excluded by them, also inside one process; not those of flock.
-/// That the program closes a descriptor of the file does not end them, as it does its F_SETLK locks. Those it loses, as
-/// with every close, when it unmaps a region of that file.
+/// Threads: any; threads of one process exclude each other. A thread that has locked holds one more descriptor for
+/// each region, until it ends or the region is unmapped.
+/// Signals: not in a handler. Blocks: up to timeout_ns. It looks again at intervals, of 50 us at first and 4 ms at
+/// most, and those who wait have no order. Meanwhile functions that want the region for themselves alone are -EBUSY.
+/// Processes: these are open file description locks (fcntl F_OFD_SETLK). Locks of programs without this library,
+/// F_OFD_SETLK as well as F_SETLK (lockf), exclude them and are excluded by them, inside one process too; those of flock
+/// do not. They do not end, as F_SETLK locks do, when the program closes a descriptor of the file.
 /// Fork: the child holds none of the parent's locks, and does not prolong them.
 /// Source: fcntl(2), "Open file description locks (non-POSIX)"; POSIX.1-2024 fcntl().
 #[unsafe(no_mangle)]

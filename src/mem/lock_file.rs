@@ -1,9 +1,9 @@
 //! Open file descriptions that hold locks for one thread of this process, and for none of its children.
 //!
-//! Decision: a fork shares the description of each descriptor, so that the child would keep the parent's locks alive. The
-//! descriptors are therefore listed where the fork handler finds them, which closes them in the child. It is the only
-//! thread there and may have interrupted anything, so the list has no lock: slots are never freed and change by one
-//! compare-and-swap of their word.
+//! Decision: a fork shares the description of each descriptor, so that the child would keep the parent's locks alive.
+//! The descriptors are therefore listed where the fork handler finds them, which closes them in the child. It is the
+//! only thread there and may have interrupted anything, so the list has no lock: slots are never freed and change by
+//! one compare-and-swap of their word.
 //!
 //! | a slot's low half | it is | goes to |
 //! | --- | --- | --- |
@@ -13,8 +13,10 @@
 //! | `LEFT` | closed in this child | `VACANT`, by the copy of its owner |
 //!
 //! A fork between the opening and the entry in the list would go unseen. `FORKS` tells of it, and the file is opened
-//! once more: the child then shares a description that never holds a lock. One between the removal from the list and the
-//! closing is seen by nobody: so all locks are freed before the one that closes.
+//! once more: the child then shares a description that never holds a lock. Nothing tells of a fork between the removal
+//! from the list and the closing, so who closes frees all locks first.
+//!
+//! KERNEL: a child of clone(2) that runs no fork handlers keeps the locks until it execs or ends.
 
 use super::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use super::backoff::Backoff;
@@ -143,8 +145,8 @@ fn start() -> Result<(), Errno> {
 
 extern "C" fn fork_begins() {
     OWN_FORKS.set(OWN_FORKS.get() + 1);
-    // ORDER: SeqCst, partner: `open`, which enters a descriptor and then looks here, as this counts and then forks: one of
-    // them sees the other.
+    // ORDER: SeqCst, partner: `open`, which enters a descriptor and then looks here, as this counts and then forks:
+    // one of them sees the other.
     FORKS.fetch_add(BEGUN + 1, Ordering::SeqCst);
 }
 

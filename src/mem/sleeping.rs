@@ -1,7 +1,7 @@
 //! Waits of a call that may be long.
 //!
-//! Decision: signals are blocked but for the moments when the thread sleeps (ppoll(2) changes the mask and sleeps in one
-//! step), so that a handler that runs during the wait ends it, wherever it strikes, with SA_RESTART too.
+//! Decision: signals are blocked but for the moments when the thread sleeps (ppoll(2) changes the mask and sleeps in
+//! one step), so that a handler that runs during the wait ends it, wherever it strikes, with SA_RESTART too.
 
 use super::hazard::{self, Count};
 use crate::sys::Errno;

@@ -5,11 +5,11 @@
 //! region, so that threads exclude each other as processes do. It keeps that for its next lock, until it ends or the
 //! region does: to open one costs several times what a lock does.
 //!
-//! Decision: what is locked is noted per thread, as the kernel would rather change a lock of one's own than refuse it: a
-//! second lock on the same bytes is EDEADLK, and a lock is freed as it was taken, whole.
+//! Decision: what is locked is noted per thread, as the kernel would rather change a lock of one's own than refuse it:
+//! a second lock on the same bytes is EDEADLK, and a lock is freed as it was taken, whole.
 //!
-//! Decision: to wait is to look again and again. The kernel's own wait (F_OFD_SETLKW) goes on after a signal handler that
-//! was installed with SA_RESTART, knows no time limit, and finds no deadlock either.
+//! Decision: to wait is to look again and again. The kernel's own wait (F_OFD_SETLKW) goes on after a signal handler
+//! that was installed with SA_RESTART, knows no time limit, and finds no deadlock either.
 
 use super::Region;
 use super::options::Access;
@@ -130,16 +130,18 @@ fn with_holders<R>(body: impl FnOnce(&mut Vec<Holder>) -> Result<R>) -> Result<R
 }
 
 impl Region {
-    /// Locks a range of the region's bytes in the file, against all other threads and processes that lock them. A length of
-    /// 0 stands for all bytes that follow, however long the file grows. The lock is the calling thread's, until it calls
-    /// `unlock_range` or ends, or the region or the process does. It keeps nobody from reading and writing.
+    /// Locks a range of the region's bytes in the file, against all other threads and processes that lock them. A
+    /// length of 0 stands for all bytes that follow, however long the file grows. The lock is the calling thread's,
+    /// until it calls `unlock_range` or ends, or the region or the process does. It keeps nobody from reading and
+    /// writing.
     ///
     /// None as the timeout stands for ever; with a timeout of zero it only tries.
     ///
     /// # Errors
-    /// ERANGE: the range leaves the region, or ends behind byte 2^62 of the file. EACCES: an exclusive lock, and the region
-    /// is not one for shared writing; or the file cannot be opened anew. EDEADLK: this thread has locked some of the bytes.
-    /// ETIMEDOUT, EINTR: the time has passed; a signal handler ran. EOPNOTSUPP, ENOLCK, EMFILE: as the system says.
+    /// ERANGE: the range leaves the region, or ends behind byte 2^62 of the file. EACCES: an exclusive lock, and the
+    /// region is not one for shared writing; or the file cannot be opened anew. EDEADLK: this thread has locked some of
+    /// the bytes. ETIMEDOUT, EINTR: the time has passed; a signal handler ran. EOPNOTSUPP, ENOLCK, EMFILE: as the
+    /// system says.
     pub fn lock_range(&self, offset: u64, length: u64, mode: LockMode, timeout: Option<Duration>) -> Result<()> {
         let lock = self.check_lock(offset, length, mode)?;
         if self.try_lock(&lock)? {

@@ -79,6 +79,9 @@ int main(void) {
     REFUSED(mapshare_release(region, bytes), EINVAL);
     REFUSED(mapshare_info(region, NULL, 8), EINVAL);
     REFUSED(mapshare_protect(region, MAPSHARE_COPY_ON_WRITE), EINVAL);
+    REFUSED(mapshare_lock_range(region, 0, 1, 0, 0), EINVAL);
+    REFUSED(mapshare_lock_range(region, 0, 101, MAPSHARE_LOCK_SHARED, 0), ERANGE);
+    REFUSED(mapshare_unlock_range(region, 0, 1), EPERM);
     REFUSED(mapshare_resize(region, 0), EINVAL);
 
     CHECK(mapshare_view(region, 0, 1, &view) == 0);

@@ -43,6 +43,10 @@ int main(void) {
     CHECK(info.access == MAPSHARE_READ_WRITE && info.backing == MAPSHARE_BACKING_FILE && info.views == 0);
     CHECK(mapshare_info(again, &info, sizeof info) == 0 && info.backing == MAPSHARE_BACKING_FD);
 
+    CHECK(mapshare_lock_range(region, 0, 10, MAPSHARE_LOCK_EXCLUSIVE, -1) == 0);
+    CHECK(mapshare_lock_range(again, 10, 0, MAPSHARE_LOCK_SHARED, 0) == 0);
+    CHECK(mapshare_unlock_range(region, 0, 10) == 0 && mapshare_unlock_range(again, 10, 0) == 0);
+
     fd = open(".", O_RDONLY | O_DIRECTORY);
     CHECK(mapshare_open_at(fd, "file", NULL, 0, &other) == 0 && close(fd) == 0);
     CHECK(mapshare_copy(region, 0, other, 10, 5) == 0);
