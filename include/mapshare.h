@@ -138,6 +138,13 @@
 #define MAPSHARE_NO_FOLLOW 32
 
 /**
+ * mapshare_options.flags, for paths that come from others: -EACCES when the path leads out of the directory that it
+ * counts from (an absolute path does), -ELOOP when any part of it is a symbolic link; -EOPNOTSUPP before Linux 5.6.
+ * What was found is what is opened, though others rename and replace meanwhile.
+ */
+#define MAPSHARE_BENEATH 64
+
+/**
  * mapshare_options.flags: do not reserve storage for what is added. A full disk then shows at the first write to it.
  */
 #define MAPSHARE_SPARSE 128
@@ -331,12 +338,15 @@ extern "C" {
  *            extended and access is not MAPSHARE_READ_WRITE.
  *   -ENXIO:  the file is shorter than offset + length, and MAPSHARE_CREATE is not set.
  *   -EACCES: the file's or a directory's permissions do not allow this access. A file without write permission opens
- *            MAPSHARE_READ_ONLY and MAPSHARE_COPY_ON_WRITE.
+ *            MAPSHARE_READ_ONLY and MAPSHARE_COPY_ON_WRITE. Or MAPSHARE_BENEATH, and the path leads out of the
+ *            directory that it counts from.
  *   -ENOSPC: no room for the bytes to be reserved; or the file would pass RLIMIT_FSIZE or the file system's limit.
  *   -ENODEV: a directory, FIFO, socket or device stands there, or a file that cannot be mapped, as those of /proc.
  *   -ENOMEM: no address space for reserve bytes (RLIMIT_AS, vm.max_map_count), or RLIMIT_MEMLOCK is met.
  *   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists.
- *   -ELOOP:  MAPSHARE_NO_FOLLOW, and the last part of the path is a symbolic link; or links lead in a circle.
+ *   -ELOOP:  MAPSHARE_NO_FOLLOW, and the last part of the path is a symbolic link; MAPSHARE_BENEATH, and any part is;
+ *            or links lead in a circle.
+ *   -EOPNOTSUPP: MAPSHARE_BENEATH, and this kernel has no openat2(2), or /proc is not there.
  *   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
  *   -EPERM:  a seal or the immutable flag forbids this access.
  *   -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EMFILE, -ENFILE, -EROFS, -ETXTBSY, -EIO: as the kernel says them.
@@ -358,7 +368,8 @@ int mapshare_open(const char *path,
  *
  * @param fd            An open descriptor of a regular file or memfd, open for reading, and for writing too where
  *                      access is MAPSHARE_READ_WRITE.
- * @param options       As for mapshare_open; MAPSHARE_NO_FOLLOW and mode mean nothing here.
+ * @param options       As for mapshare_open; MAPSHARE_NO_FOLLOW, MAPSHARE_BENEATH and mode mean
+ *                      nothing here.
  * @param options_size  sizeof *options, or 0 with NULL.
  * @param ret_region    Receives the region's token.
  * @return 0, or

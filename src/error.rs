@@ -262,6 +262,30 @@ pub enum Error {
         /// The link.
         file: String,
     },
+    /// A symbolic link stands in a path that has to stay beneath its directory.
+    #[error(
+        "a part of {file} is a symbolic link, and MAPSHARE_BENEATH follows none; pass the path that it leads to, if \
+         whoever named this one may name that"
+    )]
+    LinkBeneath {
+        /// The path.
+        file: String,
+    },
+    /// A path that has to stay beneath its directory leads out of it.
+    #[error(
+        "{file} leads out of the directory that it counts from, which MAPSHARE_BENEATH refuses; pass a relative path \
+         that does not go above its start"
+    )]
+    OutsideDirectory {
+        /// The path.
+        file: String,
+    },
+    /// The system cannot keep a path beneath its directory.
+    #[error("MAPSHARE_BENEATH cannot be kept here: {reason}")]
+    NoBeneath {
+        /// What is missing.
+        reason: &'static str,
+    },
     /// The file exists and should not.
     #[error(
         "{file} exists already, and MAPSHARE_EXCLUSIVE asks for a new one; leave the flag out to open what is there"
@@ -428,49 +452,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// The error number of errno(3) that the C interface returns for this, negated.
-    pub fn errno(&self) -> i32 {
-        let errno = match self {
-            Error::NullArgument(_)
-            | Error::UnknownFlags { .. }
-            | Error::UnknownValue { .. }
-            | Error::UnknownMode { .. }
-            | Error::BadOptionsSize { .. }
-            | Error::ReserveTooSmall { .. }
-            | Error::Contradiction(_)
-            | Error::MisalignedFileOffset { .. }
-            | Error::EmptyMapping { .. }
-            | Error::CreateNeedsWrite { .. }
-            | Error::NotAView { .. } => Errno::EINVAL,
-            Error::OptionsTooNew { .. } => Errno::E2BIG,
-            Error::StaleToken { .. } | Error::BadDescriptor { .. } | Error::LostDescriptor { .. } => Errno::EBADF,
-            Error::AccessDenied { .. } | Error::AccessExceeded { .. } => Errno::EACCES,
-            Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
-            Error::OutOfRange { .. }
-            | Error::OutOfReserve { .. }
-            | Error::PastReserve { .. }
-            | Error::PastLocks { .. } => Errno::ERANGE,
-            Error::ViewsOut { .. } | Error::LocksOut { .. } | Error::InUse { .. } => Errno::EBUSY,
-            Error::NotThere { .. } => Errno::ENOENT,
-            Error::IsLink { .. } => Errno::ELOOP,
-            Error::Exists { .. } => Errno::EEXIST,
-            Error::NotMappable { .. } => Errno::ENODEV,
-            Error::NoSpace { .. } => Errno::ENOSPC,
-            Error::NoMemory { .. } => Errno::ENOMEM,
-            Error::System { errno, .. }
-            | Error::Fault { errno, .. }
-            | Error::LostPages { errno, .. }
-            | Error::ViewLostPages { errno, .. } => Errno(*errno),
-            Error::Unguarded | Error::CannotLock { .. } => Errno::EOPNOTSUPP,
-            Error::LockTimedOut { .. } => Errno::ETIMEDOUT,
-            Error::AlreadyLocked { .. } => Errno::EDEADLK,
-            Error::NotLocked { .. } => Errno::EPERM,
-            Error::Interrupted => Errno::EINTR,
-            Error::Internal => Errno::ENOTRECOVERABLE,
-        };
-        errno.0
-    }
-
     /// A system call's refusal, as the kernel says it.
     pub(crate) fn system(call: &'static str, subject: impl Into<String>, errno: Errno) -> Error {
         Error::System { call, subject: subject.into(), errno: errno.0 }

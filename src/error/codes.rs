@@ -1,7 +1,53 @@
-//! The table of codes: their numbers, names and general meanings.
+//! The codes: which error has which, and the table of their numbers, names and general meanings.
 
+use super::Error;
 use crate::sys::Errno;
 use std::ffi::CStr;
+
+impl Error {
+    /// The error number of errno(3) that the C interface returns for this, negated.
+    pub fn errno(&self) -> i32 {
+        let errno = match self {
+            Error::NullArgument(_)
+            | Error::UnknownFlags { .. }
+            | Error::UnknownValue { .. }
+            | Error::UnknownMode { .. }
+            | Error::BadOptionsSize { .. }
+            | Error::ReserveTooSmall { .. }
+            | Error::Contradiction(_)
+            | Error::MisalignedFileOffset { .. }
+            | Error::EmptyMapping { .. }
+            | Error::CreateNeedsWrite { .. }
+            | Error::NotAView { .. } => Errno::EINVAL,
+            Error::OptionsTooNew { .. } => Errno::E2BIG,
+            Error::StaleToken { .. } | Error::BadDescriptor { .. } | Error::LostDescriptor { .. } => Errno::EBADF,
+            Error::AccessDenied { .. } | Error::AccessExceeded { .. } | Error::OutsideDirectory { .. } => Errno::EACCES,
+            Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
+            Error::OutOfRange { .. }
+            | Error::OutOfReserve { .. }
+            | Error::PastReserve { .. }
+            | Error::PastLocks { .. } => Errno::ERANGE,
+            Error::ViewsOut { .. } | Error::LocksOut { .. } | Error::InUse { .. } => Errno::EBUSY,
+            Error::NotThere { .. } => Errno::ENOENT,
+            Error::IsLink { .. } | Error::LinkBeneath { .. } => Errno::ELOOP,
+            Error::Exists { .. } => Errno::EEXIST,
+            Error::NotMappable { .. } => Errno::ENODEV,
+            Error::NoSpace { .. } => Errno::ENOSPC,
+            Error::NoMemory { .. } => Errno::ENOMEM,
+            Error::System { errno, .. }
+            | Error::Fault { errno, .. }
+            | Error::LostPages { errno, .. }
+            | Error::ViewLostPages { errno, .. } => Errno(*errno),
+            Error::Unguarded | Error::CannotLock { .. } | Error::NoBeneath { .. } => Errno::EOPNOTSUPP,
+            Error::LockTimedOut { .. } => Errno::ETIMEDOUT,
+            Error::AlreadyLocked { .. } => Errno::EDEADLK,
+            Error::NotLocked { .. } => Errno::EPERM,
+            Error::Interrupted => Errno::EINTR,
+            Error::Internal => Errno::ENOTRECOVERABLE,
+        };
+        errno.0
+    }
+}
 
 /// The codes of the C interface: number, name, and what `mapshare_strerror` says.
 const CODES: &[(Errno, &str, &CStr)] = &[

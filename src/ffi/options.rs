@@ -21,6 +21,10 @@ pub const MAPSHARE_LOCKED: u64 = 0x8;
 pub const MAPSHARE_HUGE_PAGES: u64 = 0x10;
 /// mapshare_options.flags: -ELOOP when the last part of the path is a symbolic link.
 pub const MAPSHARE_NO_FOLLOW: u64 = 0x20;
+/// mapshare_options.flags, for paths that come from others: -EACCES when the path leads out of the directory that it
+/// counts from (an absolute path does), -ELOOP when any part of it is a symbolic link; -EOPNOTSUPP before Linux 5.6.
+/// What was found is what is opened, though others rename and replace meanwhile.
+pub const MAPSHARE_BENEATH: u64 = 0x40;
 /// mapshare_options.flags: do not reserve storage for what is added. A full disk then shows at the first write to it.
 pub const MAPSHARE_SPARSE: u64 = 0x80;
 /// mapshare_options.flags: leave the process's SIGBUS handling as it is, for hosts that own that signal. Every read,
@@ -67,6 +71,7 @@ const FLAGS: u64 = MAPSHARE_CREATE
     | MAPSHARE_LOCKED
     | MAPSHARE_HUGE_PAGES
     | MAPSHARE_NO_FOLLOW
+    | MAPSHARE_BENEATH
     | MAPSHARE_SPARSE
     | MAPSHARE_NO_HANDLER;
 
@@ -182,6 +187,7 @@ impl mapshare_options {
             .locked(flag(MAPSHARE_LOCKED))
             .huge_pages(flag(MAPSHARE_HUGE_PAGES))
             .no_follow(flag(MAPSHARE_NO_FOLLOW))
+            .beneath(flag(MAPSHARE_BENEATH))
             .sparse(flag(MAPSHARE_SPARSE))
             .no_handler(flag(MAPSHARE_NO_HANDLER)))
     }

@@ -317,8 +317,8 @@ mod tests {
         try_lock(own.file().unwrap(), Mode::Exclusive, 0, 1).unwrap();
         let number = own.file().unwrap().as_raw_fd();
         // As a death does it: nothing is unlocked before.
-        std::mem::forget(own);
-        // SAFETY: forgotten above; nothing uses its slot again, which other tests' forks may find closed.
+        assert!(own.slot.change(own.word, with_state(own.word, VACANT)));
+        // SAFETY: it is no longer in its slot, so nobody else closes it.
         unsafe { libc::close(number) };
         assert!(is_free(&file));
     }

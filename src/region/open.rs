@@ -31,8 +31,8 @@ impl Options {
         for _ in 0..MOST_LINKS {
             let name = Name::Path(&path);
             let c_path = c_string(path.as_os_str())?;
-            match file::status_at(directory, &c_path, !self.no_follow) {
-                Ok(status) => match self.open_existing(directory, &c_path, name, status.kind)? {
+            match self.find(directory, &c_path) {
+                Ok(found) => match self.open_existing(directory, &c_path, name, found)? {
                     Some(region) => return Ok(region),
                     None => continue, // it went away meanwhile
                 },
@@ -45,12 +45,15 @@ impl Options {
                     let found = "is no directory that is open; AT_FDCWD stands for the working directory";
                     return Err(Error::BadDescriptor { fd: directory.as_raw_fd(), found });
                 }
-                Err(errno) => return Err(Error::system("stat", name, errno)),
+                Err(errno) => return Err(self.refusal("stat", name, errno)),
             }
             if let Some(region) = self.create_new(directory, &path)? {
                 return Ok(region);
             }
             // Something has the name after all: a file made meanwhile, or a link to a file that is missing.
+            if self.beneath {
+                continue; // no link is followed
+            }
             if let Ok(further) = file::read_link(directory, &c_path) {
                 path = path.parent().unwrap_or(Path::new("")).join(OsString::from_vec(further));
             }
@@ -82,17 +85,33 @@ impl Options {
         self.map_existing(file, name, Backing::Fd, granted == Granted::ReadWrite)
     }
 
+    /// What stands at a path. It is not opened, since to open a device can change its state.
+    fn find(&self, directory: BorrowedFd, path: &CStr) -> Result<Found, Errno> {
+        if !self.beneath {
+            return Ok(Found { kind: file::status_at(directory, path, !self.no_follow)?.kind, held: None });
+        }
+        let held = file::name_beneath(directory, path)?;
+        Ok(Found { kind: file::status(held.as_fd())?.kind, held: Some(held) })
+    }
+
     /// Opens a file that was there just now; None when it is gone and may be made.
-    fn open_existing(&self, directory: BorrowedFd, path: &CStr, name: Name, kind: Kind) -> Result<Option<Region>> {
+    fn open_existing(&self, directory: BorrowedFd, path: &CStr, name: Name, found: Found) -> Result<Option<Region>> {
         if self.exclusive {
             return Err(Error::Exists { file: name.into() });
         }
-        // Asked before opening, since to open a device can change its state.
-        check_kind(kind, name)?;
-        match file::open(directory, path, self.access.open_mode(), !self.no_follow) {
+        check_kind(found.kind, name)?;
+        let mode = self.access.open_mode();
+        let opened = match &found.held {
+            Some(held) => file::reopen(held.as_fd(), mode),
+            None => file::open(directory, path, mode, !self.no_follow),
+        };
+        match opened {
             Ok(file) => {
                 let writable = self.access == Access::ReadWrite;
                 self.map_existing(file, name, Backing::File, writable).map(Some)
+            }
+            Err(Errno::ENOENT) if found.held.is_some() => {
+                Err(Error::NoBeneath { reason: "/proc is not there, through which what was found is opened" })
             }
             Err(Errno::ENOENT) if self.create => Ok(None),
             Err(Errno::EACCES) => {
@@ -140,7 +159,12 @@ impl Options {
         let failed = |call: &'static str| move |errno| Error::system(call, name, errno);
         let (parent, file_name) = split(path);
         let (parent, file_name) = (c_string(parent)?, c_string(file_name)?);
-        let created = NewFile::create(directory, &parent, self.creation_mode());
+        let place = if self.beneath {
+            file::open_directory_beneath(directory, &parent)
+        } else {
+            file::open_directory(directory, &parent)
+        };
+        let created = place.and_then(|place| NewFile::create(place, self.creation_mode()));
         let (new, file) = created.map_err(|errno| match errno {
             Errno::ENOENT => Error::NotThere { file: name.into(), remedy: ", nor does its directory; make that first" },
             Errno::EACCES => Error::AccessDenied {
@@ -148,7 +172,7 @@ impl Options {
                 file: name.into(),
                 remedy: "choose another directory, or change its permissions",
             },
-            errno => Error::system("create", name, errno),
+            errno => self.refusal("create", name, errno),
         })?;
         let status = file::status(file.as_fd()).map_err(failed("fstat"))?;
         let paging = Paging::of(file.as_fd(), &status);
@@ -247,9 +271,28 @@ impl Options {
         size.checked_sub(self.offset).ok_or_else(behind)
     }
 
+    /// Why a path was refused.
+    fn refusal(&self, call: &'static str, name: Name, errno: Errno) -> Error {
+        match errno {
+            Errno::EXDEV | Errno::EAGAIN if self.beneath => Error::OutsideDirectory { file: name.into() },
+            Errno::ELOOP if self.beneath => Error::LinkBeneath { file: name.into() },
+            Errno::ENOSYS if self.beneath => {
+                Error::NoBeneath { reason: "this kernel has no openat2, which came with Linux 5.6" }
+            }
+            errno => Error::system(call, name, errno),
+        }
+    }
+
     fn needs_write(&self, name: Name) -> Error {
         Error::CreateNeedsWrite { file: name.into(), access: self.access.name() }
     }
+}
+
+/// What stands at a path.
+struct Found {
+    kind: Kind,
+    /// Names it whatever happens to the path.
+    held: Option<OwnedFd>,
 }
 
 /// A file that is ready to be mapped.

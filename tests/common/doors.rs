@@ -68,6 +68,7 @@ fn rust_options(options: &mapshare_options) -> Options {
         .locked(flag(MAPSHARE_LOCKED))
         .huge_pages(flag(MAPSHARE_HUGE_PAGES))
         .no_follow(flag(MAPSHARE_NO_FOLLOW))
+        .beneath(flag(MAPSHARE_BENEATH))
         .sparse(flag(MAPSHARE_SPARSE))
 }
 
