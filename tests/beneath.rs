@@ -53,11 +53,7 @@ fn a_path_beneath_is_opened_as_without_the_flag() {
         refused(door.open_at(fd, "missing", &beneath(with(0))), ENOENT, &["missing'"]);
         refused(door.open_at(fd, "", &beneath(with(0))), ENOENT, &[]);
         refused(door.open_at(fd, "file/below", &beneath(with(0))), ENOTDIR, &[]);
-        refused(
-            door.open_at(fd, "file", &beneath(with(3 - 3))).and_then(|_| door.open_at(9999, "file", &beneath(with(0)))),
-            EBADF,
-            &["9999"],
-        );
+        refused(door.open_at(9999, "file", &beneath(with(0))), EBADF, &["9999"]);
     }
 }
 
@@ -151,30 +147,22 @@ fn what_is_no_file_is_enodev_and_is_never_opened() {
             symlink(name, folder.join(&format!("to-{name}"))).unwrap();
         }
         for (door, (name, words)) in DOORS.into_iter().flat_map(|door| nodes.iter().map(move |node| (door, *node))) {
-            for more in [0, MAPSHARE_NO_FOLLOW, MAPSHARE_BENEATH, MAPSHARE_CREATE, MAPSHARE_CREATE | MAPSHARE_BENEATH] {
+            for flags in [0, MAPSHARE_NO_FOLLOW, MAPSHARE_BENEATH, MAPSHARE_CREATE, MAPSHARE_CREATE | MAPSHARE_BENEATH]
+            {
                 let result = forked(|| {
-                    // To open anything at all is the end of this child; openat2 is asked for a mere name.
+                    // To open anything is the end of this child; with MAPSHARE_BENEATH openat2 is asked for a mere name.
                     refuse(SYS_openat, None, Refusal::Kill);
-                    refuse(SYS_openat2, None, Refusal::Errno(ENOSYS));
-                    let options = mapshare_options { flags: more & !MAPSHARE_BENEATH, ..create(4096) };
-                    let link = format!("to-{name}");
-                    let follows = more & MAPSHARE_NO_FOLLOW == 0;
-                    let failures = [
-                        door.open(folder.join(name), &options),
-                        door.open_at(directory.as_raw_fd(), name, &options),
-                        door.open_at(directory.as_raw_fd(), if follows { &link } else { name }, &options),
-                    ];
-                    failures.into_iter().for_each(|failure| refused(failure, ENODEV, &[words]));
-                    0
-                });
-                assert_eq!(result, 0, "{door:?} {name} {more:#x}");
-                let result = forked(|| {
-                    refuse(SYS_openat, None, Refusal::Kill);
-                    let options = beneath(mapshare_options { flags: more, ..create(4096) });
+                    let options = mapshare_options { flags, ..create(4096) };
                     refused(door.open_at(directory.as_raw_fd(), name, &options), ENODEV, &[words]);
+                    if flags & MAPSHARE_BENEATH == 0 {
+                        refused(door.open(folder.join(name), &options), ENODEV, &[words]);
+                    }
+                    if flags & (MAPSHARE_BENEATH | MAPSHARE_NO_FOLLOW) == 0 {
+                        refused(door.open(folder.join(&format!("to-{name}")), &options), ENODEV, &[words]);
+                    }
                     0
                 });
-                assert_eq!(result, 0, "{door:?} {name} {more:#x} beneath");
+                assert_eq!(result, 0, "{door:?} {name} {flags:#x}");
             }
         }
     });
@@ -188,6 +176,7 @@ fn attack(folder: &Path) {
         let result = unsafe { renameat2(AT_FDCWD, one.as_ptr(), AT_FDCWD, other.as_ptr(), RENAME_EXCHANGE) };
         assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     };
+    process::watchdog(); // also where the test has failed, and nobody ends this
     tell("attacking");
     loop {
         exchange("box/file", "box/out"); // a file becomes a link to the secret
@@ -219,7 +208,7 @@ fn an_attacker_who_swaps_links_and_directories_never_gets_a_secret_opened() {
         let mut good = 0;
         let mut bad = std::collections::BTreeMap::new();
         // Until each way has been seen to succeed and to be refused, and at least so often.
-        for round in 0..200_000 {
+        for round in 0..20_000 {
             for path in ["file", "inner/file", "deep/er/est/../../file", "target"] {
                 let options = beneath(if round % 2 == 0 { with(MAPSHARE_READ_WRITE) } else { create(6) });
                 match door.open_at(directory.as_raw_fd(), path, &options) {
