@@ -220,6 +220,15 @@ fn an_attacker_who_swaps_links_and_directories_never_gets_a_secret_opened() {
                     Err(failure) => *bad.entry(failure.code).or_insert(0) += 1,
                 }
             }
+            let fresh = mapshare_options { flags: MAPSHARE_CREATE | MAPSHARE_EXCLUSIVE, ..create(6) };
+            let made = door.open_at(directory.as_raw_fd(), "inner/fresh", &beneath(fresh)).is_ok();
+            assert!(!folder.join("fresh").exists(), "{door:?}: a file was made outside");
+            if made {
+                // `inner` is the one or the other at this moment, and may be neither in the next.
+                while ["box/inner/fresh", "box/up/fresh"].iter().all(|path| fs::remove_file(folder.join(path)).is_err())
+                {
+                }
+            }
             if round >= 2000 && good > 1000 && [ELOOP, ENODEV].iter().all(|code| bad.contains_key(code)) {
                 break;
             }
