@@ -19,16 +19,16 @@ fn scene() -> (Folder, File) {
     let folder = Folder::new();
     folder.file_with("secret", b"secret");
     for name in ["box", "box/inner"] {
-        fs::create_dir(folder.join(name)).unwrap();
+        fs::create_dir(folder.join(name)).expect("a new folder is ours");
     }
     folder.file_with("box/file", b"public");
     folder.file_with("box/inner/file", b"inside");
-    symlink("../secret", folder.join("box/out")).unwrap();
-    symlink("file", folder.join("box/to-file")).unwrap();
-    symlink("nothing", folder.join("box/dangling")).unwrap();
-    symlink("..", folder.join("box/up")).unwrap();
-    symlink("inner", folder.join("box/to-inner")).unwrap();
-    let directory = File::open(folder.join("box")).unwrap();
+    symlink("../secret", folder.join("box/out")).expect("a new folder is ours");
+    symlink("file", folder.join("box/to-file")).expect("a new folder is ours");
+    symlink("nothing", folder.join("box/dangling")).expect("a new folder is ours");
+    symlink("..", folder.join("box/up")).expect("a new folder is ours");
+    symlink("inner", folder.join("box/to-inner")).expect("a new folder is ours");
+    let directory = File::open(folder.join("box")).expect("a new folder is ours");
     (folder, directory)
 }
 

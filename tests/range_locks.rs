@@ -246,13 +246,12 @@ static SIGNALS: AtomicI32 = AtomicI32::new(0);
 #[test]
 fn a_signal_ends_the_wait_with_eintr_wherever_it_strikes() {
     in_own_process(a_signal_ends_the_wait_with_eintr_wherever_it_strikes, || {
+        // SAFETY: a sigaction of zeros is valid.
+        let mut action: sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = count_signal as *const () as usize;
+        action.sa_flags = SA_RESTART;
         // SAFETY: the handler only counts.
-        unsafe {
-            let mut action: sigaction = std::mem::zeroed();
-            action.sa_sigaction = count_signal as *const () as usize;
-            action.sa_flags = SA_RESTART;
-            assert_eq!(sigaction(SIGUSR1, &action, std::ptr::null_mut()), 0);
-        }
+        assert_eq!(unsafe { sigaction(SIGUSR1, &action, std::ptr::null_mut()) }, 0);
         for door in DOORS {
             let folder = Folder::new();
             let region = opened(door, &folder);

@@ -39,10 +39,12 @@ int main(void) {
     REFUSED(try_open("file/below", 0, MAPSHARE_READ_ONLY, 0, 0), ENOTDIR);
     REFUSED(try_open("file", MAPSHARE_CREATE | MAPSHARE_EXCLUSIVE, MAPSHARE_READ_WRITE, 0, 1), EEXIST);
     REFUSED(try_open("link", MAPSHARE_NO_FOLLOW, MAPSHARE_READ_ONLY, 0, 0), ELOOP);
-    REFUSED(try_open("link", MAPSHARE_BENEATH, MAPSHARE_READ_ONLY, 0, 0), ELOOP);
-    REFUSED(try_open("../file", MAPSHARE_BENEATH, MAPSHARE_READ_ONLY, 0, 0), EACCES);
-    REFUSED(try_open("fifo", MAPSHARE_BENEATH, MAPSHARE_READ_WRITE, 0, 0), ENODEV);
-    CHECK(try_open("./file", MAPSHARE_BENEATH, MAPSHARE_READ_ONLY, 0, 0) == 0);
+    if (try_open("./file", MAPSHARE_BENEATH, MAPSHARE_READ_ONLY, 0, 0) != -EOPNOTSUPP) { /* valgrind has no openat2 */
+        CHECK(try_open("./file", MAPSHARE_BENEATH, MAPSHARE_READ_ONLY, 0, 0) == 0);
+        REFUSED(try_open("link", MAPSHARE_BENEATH, MAPSHARE_READ_ONLY, 0, 0), ELOOP);
+        REFUSED(try_open("../file", MAPSHARE_BENEATH, MAPSHARE_READ_ONLY, 0, 0), EACCES);
+        REFUSED(try_open("fifo", MAPSHARE_BENEATH, MAPSHARE_READ_WRITE, 0, 0), ENODEV);
+    }
     REFUSED(try_open("fifo", 0, MAPSHARE_READ_WRITE, 0, 0), ENODEV);
     REFUSED(try_open("directory", 0, MAPSHARE_READ_ONLY, 0, 0), ENODEV);
     REFUSED(try_open("/dev/null", 0, MAPSHARE_READ_ONLY, 0, 0), ENODEV);

@@ -52,7 +52,12 @@ int main(void) {
     fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CHECK(mapshare_open_at(fd, "file", NULL, 0, &other) == 0 && mapshare_unmap(other) == 0);
     options.flags = MAPSHARE_BENEATH;
-    CHECK(mapshare_open_at(fd, "file", &options, sizeof options, &other) == 0 && close(fd) == 0);
+    if (mapshare_open_at(fd, "file", &options, sizeof options, &other) != 0) {
+        /* valgrind has no openat2 */
+        CHECK(strstr(mapshare_last_error(), "(EOPNOTSUPP)") != NULL);
+        CHECK(mapshare_open_at(fd, "file", NULL, 0, &other) == 0);
+    }
+    CHECK(close(fd) == 0);
     CHECK(mapshare_copy(region, 0, other, 10, 5) == 0);
     CHECK(mapshare_unmap(other) == 0 && mapshare_unmap(again) == 0 && mapshare_unmap(region) == 0);
 
