@@ -1,18 +1,18 @@
 //! Where a region's file comes from: a path, a descriptor, or it is made.
 
 use super::create::NewFile;
-use super::last_user::{self, Entry, Found, LastUser};
+use super::last_user::{self, Entry, Found, Home, LastUser};
 use super::map::Opened;
 use super::name::{Name, split};
 use super::named;
 use super::options::{Access, Options};
 use super::patience::Patience;
 use super::{Backing, Region};
-use crate::error::{Error, Result};
+use crate::error::{Error, NameError, Result};
 use crate::sys::Errno;
 use crate::sys::file::{self, Granted, Kind, Status};
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -33,8 +33,8 @@ impl Options {
         while links <= MOST_LINKS {
             let name = Name::Path(&path);
             let c_path = c_string(path.as_os_str())?;
-            match file::status_at(directory, &c_path, self.follows()) {
-                Ok(status) => match self.open_existing(directory, &c_path, &path, &status)? {
+            match self.look(directory, &c_path) {
+                Ok(seen) => match self.open_existing(directory, &c_path, &path, seen)? {
                     Some(region) => return Ok(region),
                     None => {
                         patience.start_over(name)?; // it went away meanwhile, or is about to
@@ -50,7 +50,7 @@ impl Options {
                     let found = "is no directory that is open; AT_FDCWD stands for the working directory";
                     return Err(Error::BadDescriptor { fd: directory.as_raw_fd(), found });
                 }
-                Err(errno) => return Err(Error::system("stat", name, errno)),
+                Err(errno) => return Err(self.refusal("stat", name, errno)),
             }
             if let Some(region) = self.create_new(directory, &path)? {
                 return Ok(region);
@@ -99,24 +99,44 @@ impl Options {
         self.map_existing(Opened { file, status, backing: Backing::Fd, writable, user }, name)
     }
 
+    /// What stands at a path. It is not opened, since to open a device can change its state.
+    fn look(&self, directory: BorrowedFd, path: &CStr) -> Result<Seen, Errno> {
+        if !self.beneath {
+            return Ok(Seen { status: file::status_at(directory, path, self.follows())?, held: None });
+        }
+        let held = file::name_beneath(directory, path)?;
+        Ok(Seen { status: file::status(held.as_fd())?, held: Some(held) })
+    }
+
+    /// A descriptor that names the directory that the last part of a path stands in.
+    pub(super) fn directory_of(&self, directory: BorrowedFd, parent: &CStr) -> Result<OwnedFd, Errno> {
+        if self.beneath {
+            file::open_directory_beneath(directory, parent)
+        } else {
+            file::open_directory(directory, parent)
+        }
+    }
+
     /// Opens a file that was there just now; None when it is gone.
-    fn open_existing(
-        &self,
-        directory: BorrowedFd,
-        c_path: &CStr,
-        path: &Path,
-        seen: &Status,
-    ) -> Result<Option<Region>> {
+    fn open_existing(&self, directory: BorrowedFd, c_path: &CStr, path: &Path, seen: Seen) -> Result<Option<Region>> {
         let name = Name::Path(path);
         // One that goes with its last user may have lost that.
-        if self.exclusive && !(self.removes() && last_user::is_marked(seen)) {
+        if self.exclusive && !(self.removes() && last_user::is_marked(&seen.status)) {
             return Err(Error::Exists { file: name.into() });
         }
-        // Asked before opening, since to open a device can change its state.
-        self.check_link(seen.kind, name)?;
-        check_kind(seen.kind, name)?;
-        let file = match file::open(directory, c_path, self.access.open_mode(), self.follows()) {
+        self.check_link(seen.status.kind, name)?;
+        check_kind(seen.status.kind, name)?;
+        let mode = self.access.open_mode();
+        let opened = match &seen.held {
+            Some(held) => file::reopen(held.as_fd(), mode),
+            None => file::open(directory, c_path, mode, self.follows()),
+        };
+        let file = match opened {
             Ok(file) => file,
+            Err(Errno::ENOENT) if seen.held.is_some() => {
+                let reason = "/proc is not there, through which what was found is opened";
+                return Err(NameError::NoBeneath { reason }.into());
+            }
             // Without MAPSHARE_CREATE the next look says so.
             Err(Errno::ENOENT) => return Ok(None),
             Err(_) if self.exclusive => return Err(Error::Exists { file: name.into() }),
@@ -140,7 +160,7 @@ impl Options {
 
     /// Whether a symbolic link in the last place of the path is followed: not where the name counts itself.
     pub(super) fn follows(&self) -> bool {
-        !(self.no_follow || self.removes())
+        !(self.no_follow || self.beneath || self.removes())
     }
 
     fn check_link(&self, kind: Kind, name: Name) -> Result<()> {
@@ -161,7 +181,7 @@ impl Options {
         if !self.named || !self.create || [user, 0].contains(&status.owner) {
             return Ok(());
         }
-        Err(Error::Planted { file: name.into(), owner: status.owner, mode: status.mode, user })
+        Err(NameError::Planted { file: name.into(), owner: status.owner, mode: status.mode, user }.into())
     }
 
     fn denied(&self, name: Name) -> Error {
@@ -170,6 +190,18 @@ impl Options {
             Access::ReadOnly | Access::CopyOnWrite => "change its permissions, or those of the directories on its path",
         };
         Error::AccessDenied { access: self.access.name(), file: name.into(), remedy }
+    }
+
+    /// Why a path was refused.
+    fn refusal(&self, call: &'static str, name: Name, errno: Errno) -> Error {
+        match errno {
+            Errno::EXDEV | Errno::EAGAIN if self.beneath => NameError::OutsideDirectory { file: name.into() }.into(),
+            Errno::ELOOP if self.beneath => NameError::LinkBeneath { file: name.into() }.into(),
+            Errno::ENOSYS if self.beneath => {
+                NameError::NoBeneath { reason: "this kernel has no openat2, which came with Linux 5.6" }.into()
+            }
+            errno => Error::system(call, name, errno),
+        }
     }
 
     fn backing(&self) -> Backing {
@@ -185,7 +217,8 @@ impl Options {
         let failed = |call: &'static str| move |errno| Error::system(call, name, errno);
         let (parent, file_name) = split(path);
         let (parent, file_name) = (c_string(parent)?, c_string(file_name)?);
-        let created = NewFile::create(directory, &parent, self.creation_mode());
+        let place = self.directory_of(directory, &parent);
+        let created = place.and_then(|place| NewFile::create(place, self.creation_mode()));
         let (new, file) = created.map_err(|errno| match errno {
             Errno::ENOENT => Error::NotThere { file: name.into(), remedy: ", nor does its directory; make that first" },
             Errno::EACCES => Error::AccessDenied {
@@ -193,10 +226,13 @@ impl Options {
                 file: name.into(),
                 remedy: "choose another directory, or change its permissions",
             },
-            errno => Error::system("create", name, errno),
+            errno => self.refusal("create", name, errno),
         })?;
         let status = file::status(file.as_fd()).map_err(failed("fstat"))?;
-        let user = self.unlink_last.then(|| LastUser::of_new(file.as_fd(), status.mode, (directory, path)));
+        let user = self.unlink_last.then(|| {
+            let home = Home::of(self, directory, path)?;
+            LastUser::of_new(file.as_fd(), status.mode, home)
+        });
         let user = user.transpose().map_err(failed("marking"))?;
         let opened = Opened { file, status, backing: self.backing(), writable: true, user };
         let region = self.map_new(opened, name)?;
@@ -207,6 +243,13 @@ impl Options {
             Err(errno) => Err(Error::system("link", name, errno)),
         }
     }
+}
+
+/// What stands at a path.
+struct Seen {
+    status: Status,
+    /// Names it whatever happens to the path.
+    held: Option<OwnedFd>,
 }
 
 pub(super) fn check_kind(kind: Kind, name: Name) -> Result<()> {
