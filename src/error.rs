@@ -336,6 +336,56 @@ pub enum Error {
          file against shrinking, leave the flag out, or use mapshare_read and mapshare_write"
     )]
     Unguarded,
+    /// A seal of the memory file forbids it.
+    #[error("{asked} of {file} is refused: it carries {seal}, and seals stay for good; {remedy}")]
+    Sealed {
+        /// The file.
+        file: String,
+        /// What the call would do.
+        asked: &'static str,
+        /// The seal, by its name in the C interface.
+        seal: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Sealing, or sending, that the file's kind or state does not allow.
+    #[error("{sentence}")]
+    CannotSeal {
+        /// What was asked, what was found, what to do.
+        sentence: &'static str,
+        /// EPERM, EBUSY or EOPNOTSUPP.
+        errno: i32,
+    },
+    /// A socket that cannot be used, or not now.
+    #[error("socket {fd} {found}")]
+    Socket {
+        /// The number passed.
+        fd: i32,
+        /// What is the matter with it, and what to do.
+        found: &'static str,
+        /// The code that belongs to it.
+        errno: i32,
+    },
+    /// What came over the socket is none of ours.
+    #[error(
+        "what came over the socket is no region that was handed over: {found}. It is gone; have the other side call mapshare_send"
+    )]
+    NotAHandOver {
+        /// What is wrong with it.
+        found: &'static str,
+    },
+    /// The range leaves what was handed over.
+    #[error(
+        "offset {offset} + length {length} leaves what was handed over, which is {limit} bytes; ask for less, or for all with 0 and 0"
+    )]
+    OutOfHandOver {
+        /// The first byte asked for, counted from the first that was handed over.
+        offset: u64,
+        /// The bytes asked for.
+        length: u64,
+        /// The bytes handed over.
+        limit: u64,
+    },
     /// The address space or memory lock limit has no room.
     #[error("there is no room for {length} bytes {place}")]
     NoMemory {
@@ -378,7 +428,10 @@ impl Error {
             Error::StaleToken { .. } | Error::BadDescriptor { .. } | Error::LostDescriptor { .. } => Errno::EBADF,
             Error::AccessDenied { .. } | Error::AccessExceeded { .. } => Errno::EACCES,
             Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
-            Error::OutOfRange { .. } | Error::OutOfReserve { .. } | Error::PastReserve { .. } => Errno::ERANGE,
+            Error::OutOfRange { .. }
+            | Error::OutOfReserve { .. }
+            | Error::PastReserve { .. }
+            | Error::OutOfHandOver { .. } => Errno::ERANGE,
             Error::ViewsOut { .. } | Error::InUse { .. } => Errno::EBUSY,
             Error::NotThere { .. } => Errno::ENOENT,
             Error::IsLink { .. } => Errno::ELOOP,
@@ -386,7 +439,11 @@ impl Error {
             Error::NotMappable { .. } => Errno::ENODEV,
             Error::NoSpace { .. } => Errno::ENOSPC,
             Error::NoMemory { .. } => Errno::ENOMEM,
+            Error::Sealed { .. } => Errno::EPERM,
+            Error::NotAHandOver { .. } => Errno::EPROTO,
             Error::System { errno, .. }
+            | Error::CannotSeal { errno, .. }
+            | Error::Socket { errno, .. }
             | Error::Fault { errno, .. }
             | Error::LostPages { errno, .. }
             | Error::ViewLostPages { errno, .. } => Errno(*errno),

@@ -14,7 +14,11 @@ const CODES: &[(Errno, &str, &CStr)] = &[
     (Errno::EIO, "EIO", c"the device failed while a page was read or written"),
     (Errno::EBUSY, "EBUSY", c"views, queues or locks of this region are still out, or the role is taken"),
     (Errno::EOPNOTSUPP, "EOPNOTSUPP", c"this kind of region or file system cannot do it"),
-    (Errno::EAGAIN, "EAGAIN", c"the writers lapped the reader 64 times in one read; try again"),
+    (
+        Errno::EAGAIN,
+        "EAGAIN",
+        c"not now, try again: the socket does not wait, or writers lapped the reader 64 times in one read",
+    ),
     (Errno::E2BIG, "E2BIG", c"the options struct is newer than this library and uses what it does not know"),
     (Errno::EPROTO, "EPROTO", c"what came over the socket is not a hand-over"),
     (Errno::ENOENT, "ENOENT", c"no such file, directory or name; check it, or pass MAPSHARE_CREATE to make the file"),

@@ -39,6 +39,9 @@
  *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
  *                  its own. A call that another thread was in at that moment does not hold the child up.
+ *   Anonymous      mmap(2) with MAP_ANONYMOUS shares with the children of one process only. What mapshare_open_anonymous
+ *                  gives children have as well, and mapshare_send hands it to any process that runs.
+ *   Hand-over      Of a file, its permissions decide what a receiver may reopen; of anonymous memory, its seals do.
  *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
  *   Remote files   NFS, CIFS and FUSE may show another machine's writes late or never. Share between processes of one
  *                  machine.
@@ -66,15 +69,21 @@
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out, or a call that this one was made from inside of
+ *   EBUSY            views of the region are still out, or a call that this one was made from inside of; for a seal, a
+ *                    mapping that may write
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
- *   EPERM            a seal or file attribute forbids it
+ *   EPERM            a seal or file attribute forbids it; or a seal is missing that sending needs
+ *   EPROTO           what came over the socket is not a hand-over
+ *   EPIPE            the other side of the socket has closed
+ *   EAGAIN           the socket is not ready, and does not wait
+ *   EINTR            a signal came while the call waited; nothing has happened
+ *   ENOTSOCK         the descriptor is not a socket
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER
+ *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER, seals on files
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE

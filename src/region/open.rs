@@ -4,7 +4,7 @@ use super::create::NewFile;
 use super::grow;
 use super::name::Name;
 use super::options::{Access, Options};
-use super::{Backing, Region};
+use super::{Backing, Region, seal};
 use crate::error::{Error, Result};
 use crate::mem::mapping::{self, Mapping, Paging, Protector, Request};
 use crate::sys::Errno;
@@ -110,7 +110,7 @@ impl Options {
         }
     }
 
-    fn map_existing(&self, file: OwnedFd, name: Name, backing: Backing, writable: bool) -> Result<Region> {
+    pub(super) fn map_existing(&self, file: OwnedFd, name: Name, backing: Backing, writable: bool) -> Result<Region> {
         let status = file::status(file.as_fd()).map_err(|errno| Error::system("fstat", name, errno))?;
         check_kind(status.kind, name)?;
         let paging = Paging::of(file.as_fd(), &status);
@@ -165,7 +165,7 @@ impl Options {
     }
 
     /// Maps a file and sees to it that it has the bytes. A failure leaves the file as it was.
-    fn map(&self, opened: Opened, name: Name) -> Result<Region> {
+    pub(super) fn map(&self, opened: Opened, name: Name) -> Result<Region> {
         let Opened { file, status, paging, backing, writable, reaches_end, length } = opened;
         let reserve = self.reserve.max(length);
         let end = paging.file_length_for(self.offset.saturating_add(length));
@@ -174,7 +174,8 @@ impl Options {
             grow::check_file_length(name, status.size, self.offset, length)?;
         }
         let protection = self.access.protection();
-        let protector = self.protector(file.as_fd(), &status, paging);
+        let seals = if status.is_unnamed { file::seals(file.as_fd()) } else { 0 };
+        let protector = self.protector(seals, paging);
         if protector == Protector::Handler {
             super::arm()?;
         }
@@ -191,7 +192,7 @@ impl Options {
         let mapping = Mapping::new(request, paging).map_err(|errno| match errno {
             errno if grow::is_no_memory(errno) => Error::NoMemory { length: reserve, place: grow::ADDRESS_SPACE },
             Errno::ENODEV => not_mappable(name),
-            errno => Error::system("mmap", name, errno),
+            errno => seal::MAPPING.told(seals, name, errno),
         })?;
         let region = Region::new(mapping, self, backing, writable, reaches_end);
         if creates {
@@ -211,8 +212,8 @@ impl Options {
 
     /// What keeps accesses from ending in a signal. Files that cannot shrink and live in memory need no handler, so that a
     /// process that has only those installs none.
-    fn protector(&self, file: BorrowedFd, status: &Status, paging: Paging) -> Protector {
-        if status.is_unnamed && file::seals(file) & file::SEAL_SHRINK != 0 && !paging.is_huge() {
+    fn protector(&self, seals: u32, paging: Paging) -> Protector {
+        if seals & file::SEAL_SHRINK != 0 && !paging.is_huge() {
             Protector::Seal
         } else if self.no_handler {
             Protector::SystemCalls
@@ -253,16 +254,16 @@ impl Options {
 }
 
 /// A file that is ready to be mapped.
-struct Opened {
-    file: OwnedFd,
-    status: Status,
-    paging: Paging,
-    backing: Backing,
+pub(super) struct Opened {
+    pub(super) file: OwnedFd,
+    pub(super) status: Status,
+    pub(super) paging: Paging,
+    pub(super) backing: Backing,
     /// Whether the descriptor allows shared writing.
-    writable: bool,
+    pub(super) writable: bool,
     /// Whether the range reaches the end of the file.
-    reaches_end: bool,
-    length: u64,
+    pub(super) reaches_end: bool,
+    pub(super) length: u64,
 }
 
 fn check_kind(kind: Kind, name: Name) -> Result<()> {

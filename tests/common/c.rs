@@ -2,7 +2,7 @@
 
 use super::doors::{Failure, Outcome};
 use mapshare::ffi::options::{mapshare_options, mapshare_region, mapshare_region_info};
-use mapshare::ffi::{access, library, open, region, view};
+use mapshare::ffi::{access, handover, library, open, region, view};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -76,7 +76,29 @@ pub(crate) fn open_at(directory: i32, path: &Path, options: &mapshare_options) -
     })
 }
 
+pub(crate) fn open_anonymous(options: &mapshare_options) -> Outcome<Token> {
+    opened("mapshare_open_anonymous", |ret| {
+        // SAFETY: a whole struct, and room for the token.
+        unsafe { open::mapshare_open_anonymous(options, size_of_val(options), ret) }
+    })
+}
+
+pub(crate) fn receive(socket: i32, options: &mapshare_options) -> Outcome<Token> {
+    opened("mapshare_receive", |ret| {
+        // SAFETY: a whole struct, and room for the token.
+        unsafe { handover::mapshare_receive(socket, options, size_of_val(options), ret) }
+    })
+}
+
 impl Token {
+    pub(crate) fn send(self, socket: i32, access: u32) -> Outcome {
+        outcome("mapshare_send", handover::mapshare_send(self.pointer(), socket, access)).map(drop)
+    }
+
+    pub(crate) fn seal(self, seals: u32) -> Outcome {
+        outcome("mapshare_seal", handover::mapshare_seal(self.pointer(), seals)).map(drop)
+    }
+
     pub(crate) fn pointer(self) -> *mut mapshare_region {
         ptr::without_provenance_mut(self.0 as usize)
     }
