@@ -39,8 +39,8 @@
  *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
  *                  its own. A call that another thread was in at that moment does not hold the child up.
- *   Anonymous      mmap(2) with MAP_ANONYMOUS shares with the children of one process only. What mapshare_open_anonymous
- *                  gives children have as well, and mapshare_send hands it to any process that runs.
+ *   Anonymous      mmap(2) with MAP_ANONYMOUS shares with the children of one process only. mapshare_open_anonymous
+ *                  makes memory that they have as well, and that mapshare_send hands to any process that runs.
  *   Hand-over      Of a file, its permissions decide what a receiver may reopen; of anonymous memory, its seals do.
  *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
  *   Remote files   NFS, CIFS and FUSE may show another machine's writes late or never. Share between processes of one

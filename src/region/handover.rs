@@ -148,7 +148,13 @@ impl Region {
             let serves = mode == OpenMode::ReadWrite || is_memory || file::granted(self.file()) == Ok(Granted::Read);
             match errno {
                 Errno::ENOENT | Errno::EACCES | Errno::EPERM | Errno::EROFS if serves => self.duplicate_fd(),
-                errno => Err(Error::system("open of /proc/self/fd", Name::Own, errno)),
+                Errno::ENOENT | Errno::EACCES | Errno::EPERM => Err(Error::AccessDenied {
+                    access: "opening a second time, through /proc/self/fd,",
+                    file: Name::Own.into(),
+                    remedy: "open it MAPSHARE_READ_ONLY and send that region, or mount /proc, or do not drop the right to \
+                             look into the own process (prctl(2), PR_SET_DUMPABLE)",
+                }),
+                errno => Err(Error::system("open", Name::Own, errno)),
             }
         })
     }
@@ -231,7 +237,7 @@ fn take(socket: BorrowedFd) -> Result<(Message, OwnedFd)> {
         if done < MESSAGE_LENGTH {
             match socket::style(socket) {
                 Ok(Style::Stream) if piece.length > 0 => {}
-                Ok(Style::Stream | Style::Packets) if done == 0 => return Err(closed(socket)),
+                Ok(Style::Stream | Style::Packets) if done == 0 && descriptor.is_none() => return Err(closed(socket)),
                 _ => return Err(alien("it is too short")),
             }
         }
