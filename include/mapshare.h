@@ -39,8 +39,8 @@
  *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
  *                  its own. A call that another thread was in at that moment does not hold the child up.
- *   Anonymous      mmap(2) with MAP_ANONYMOUS shares with the children of one process only. What mapshare_open_anonymous
- *                  gives children have as well, and mapshare_send hands it to any process that runs.
+ *   Anonymous      mmap(2) with MAP_ANONYMOUS shares with the children of one process only. mapshare_open_anonymous
+ *                  makes memory that they have as well, and that mapshare_send hands to any process that runs.
  *   Hand-over      Of a file, its permissions decide what a receiver may reopen; of anonymous memory, its seals do.
  *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
  *   Remote files   NFS, CIFS and FUSE may show another machine's writes late or never. Share between processes of one
@@ -328,8 +328,8 @@ typedef struct mapshare_region_info {
    */
   uint32_t backing;
   /**
-   * The seals of a memory file as fcntl(2) F_GET_SEALS gives them, MAPSHARE_SEAL_SHRINK and its like, or'ed, and what
-   * else the kernel has: 0x20 says that the memory cannot be made executable. 0 for other files, but 1 on a tmpfs.
+   * The seals of a memory file as fcntl(2) F_GET_SEALS gives them: MAPSHARE_SEAL_SHRINK and its like, or'ed, and
+   * what else the kernel has: 0x20 says that the memory cannot be made executable. 0 for other files, but 1 on a tmpfs.
    */
   uint32_t seals;
   /**
@@ -421,17 +421,18 @@ int mapshare_open_at(int directory_fd,
                      struct mapshare_region **ret_region);
 
 /**
- * Makes a region of new memory, all zeros, that has no name: children have it after fork, and mapshare_send hands it to
- * any other process. It is gone when the last process that has it unmaps it or ends, in whatever way.
+ * Makes a region of new memory, all zeros, that has no name: children have it after fork, and mapshare_send hands it
+ * to any other process. It is gone when the last process that has it unmaps it or ends, in whatever way.
  *
- * It is a memory file, memfd_create(2), and not what mmap(2) calls MAP_ANONYMOUS: that can be shared with children of the
- * process that made it only, cannot be handed to a process that runs already, and neither grows for all nor can be sealed.
+ * It is a memory file, memfd_create(2), and not what mmap(2) calls MAP_ANONYMOUS: that can be shared with children of
+ * the process that made it only, cannot be handed to a process that runs already, and neither grows for all nor can be
+ * sealed.
  *
- * @param options       access MAPSHARE_READ_WRITE and a length; offset 0. reserve, MAPSHARE_SPARSE, _POPULATE, _LOCKED and
- *                      _NO_HANDLER as for mapshare_open. MAPSHARE_HUGE_PAGES asks for transparent ones
+ * @param options       access MAPSHARE_READ_WRITE and a length; offset 0. reserve, MAPSHARE_SPARSE, _POPULATE, _LOCKED
+ *                      and _NO_HANDLER as for mapshare_open. MAPSHARE_HUGE_PAGES asks for transparent ones
  *                      (/sys/kernel/mm/transparent_hugepage/shmem_enabled). mode says who may open it through
- *                      /proc/PID/fd, without execute bits; 0 = 0600. MAPSHARE_CREATE and _EXCLUSIVE hold by themselves;
- *                      what is about paths means nothing here.
+ *                      /proc/PID/fd, without execute bits; 0 = 0600. MAPSHARE_CREATE and _EXCLUSIVE hold by
+ *                      themselves; what is about paths means nothing here.
  * @param options_size  sizeof *options.
  * @param ret_region    Receives the region's token.
  * @return 0, or
@@ -444,7 +445,8 @@ int mapshare_open_at(int directory_fd,
  *
  * The memory counts against the limits of the process that first touches a page (memory.max of its control group);
  * without MAPSHARE_SPARSE that is this one, at once.
- * Threads: any. Signals: not in a handler. Fork: the child has the region too, under the same token, and unmaps its own.
+ * Threads: any. Signals: not in a handler. Fork: the child has the region too, under the same token, and unmaps its
+ * own.
  * Processes: whoever may look into this one (ptrace(2)) can also open /proc/PID/fd/N.
  * Source: memfd_create(2).
  */
@@ -712,9 +714,9 @@ int mapshare_info(struct mapshare_region *region, struct mapshare_region_info *r
 int mapshare_fd(struct mapshare_region *region);
 
 /**
- * Hands a region to whoever reads the other end of a Unix socket, with mapshare_receive: related or not, of any user, in
- * any container. It goes as one message with one descriptor; the receiver has the region for as long as it likes, also
- * when the sender unmaps it or ends.
+ * Hands a region to whoever reads the other end of a Unix socket, with mapshare_receive: related or not, of any user,
+ * in any container. It goes as one message with one descriptor; the receiver has the region for as long as it likes,
+ * also when the sender unmaps it or ends.
  *
  * @param region  The region. A part of a file is sent as that part; the receiver's descriptor is of the whole file.
  * @param socket  A connected Unix socket: stream, datagram or seqpacket. It stays the caller's.
@@ -723,8 +725,9 @@ int mapshare_fd(struct mapshare_region *region);
  * @return 0, or
  *   -EBADF:  not an open region, or socket is not open.
  *   -EACCES: more access than the region grants, as for mapshare_protect.
- *   -EPERM:  anonymous memory for reading, without MAPSHARE_SEAL_FUTURE_WRITE or _WRITE: the receiver could open it for
- *            writing through /proc/self/fd. Or for writing, with one of those seals: nobody can map it so any more.
+ *   -EPERM:  anonymous memory for reading, without MAPSHARE_SEAL_FUTURE_WRITE or _WRITE: the receiver could open it
+ *            for writing through /proc/self/fd. Or for writing, with one of those seals: nobody can map it so any
+ *            more.
  *   -EINVAL: access is unknown, or socket is not connected or no Unix socket; the region's length is 0.
  *   -ENOTSOCK: socket is no socket.
  *   -EPIPE:  the other side has closed. No SIGPIPE is raised.
@@ -733,30 +736,29 @@ int mapshare_fd(struct mapshare_region *region);
  *   -EMFILE, -ENFILE: no free descriptor, or too many are under way that nobody has received yet.
  *   -ENOMEM: as the kernel says it.
  *
- * Read-only is what it says: the receiver's descriptor is opened for reading only. A receiver can ask the kernel to open the
- * file again, through /proc/self/fd, and then the file's permissions decide: for a user whom they let write, hand-over
- * takes no right away. Of anonymous memory a seal decides, against everyone; with MAPSHARE_SEAL_SHRINK and _GROW too, no
- * receiver can change its length either.
+ * Read-only is what it says: the receiver's descriptor is opened for reading only. A receiver can ask the kernel to
+ * open the file again, through /proc/self/fd, and then the file's permissions decide: for a user whom they let write,
+ * hand-over takes no right away. Of anonymous memory a seal decides, against everyone; with MAPSHARE_SEAL_SHRINK and
+ * _GROW too, no receiver can change its length either.
  *
- * Threads: any; the region may be unmapped meanwhile. Blocks: while a blocking socket is full. Signals: not in a handler.
+ * Threads: any; the region may be unmapped meanwhile. Blocks: while a blocking socket is full. Signals: not in a
+ * handler.
  * Source: unix(7) SCM_RIGHTS, sendmsg(2), proc(5) /proc/PID/fd.
  */
-int mapshare_send(struct mapshare_region *region,
-                  int socket,
-                  uint32_t access);
+int mapshare_send(struct mapshare_region *region, int socket, uint32_t access);
 
 /**
- * Takes a region that mapshare_send has sent. It consumes one message, also when it fails, unless the code is one of those
- * marked *: a receiver goes on with the next. What it received and cannot use is closed.
+ * Takes a region that mapshare_send has sent. It consumes one message, also when it fails, unless the code is one of
+ * those marked *: a receiver goes on with the next. What it received and cannot use is closed.
  *
  * Nothing that comes is trusted: whatever a hostile sender does gives a code. What a sender can do is to cut the file
- * short later, which is -ENXIO then as with any file; memory that carries MAPSHARE_SEAL_SHRINK (mapshare_info) it cannot
- * cut. A file on FUSE can keep whoever touches it waiting.
+ * short later, which is -ENXIO then as with any file; memory that carries MAPSHARE_SEAL_SHRINK (mapshare_info) it
+ * cannot cut. A file on FUSE can keep whoever touches it waiting.
  *
  * @param socket        The other end of a Unix socket; it stays the caller's. Where users are not to be trusted, ask
  *                      for theirs (unix(7), SO_PEERCRED).
- * @param options       As for mapshare_open_fd, and: access is at most what was sent; offset and length count inside what
- *                      was handed over, 0 and 0 = all of it.
+ * @param options       As for mapshare_open_fd, and: access is at most what was sent; offset and length count inside
+ *                      what was handed over, 0 and 0 = all of it.
  * @param options_size  sizeof *options, or 0 with NULL.
  * @param ret_region    Receives the region's token.
  * @return 0, or
@@ -767,8 +769,8 @@ int mapshare_send(struct mapshare_region *region,
  *   -E2BIG:  * the options struct is larger than this library's, and its tail is not zero.
  *   -EAGAIN: * nothing has come, and socket does not wait (O_NONBLOCK, SO_RCVTIMEO).
  *   -EINTR:  * a signal came while it waited.
- *   -EPROTO: what came is no hand-over: other bytes, no descriptor or several, one of a pipe, directory or device, one that
- *            grants less than was said. Of a stream, up to 32 bytes were taken.
+ *   -EPROTO: what came is no hand-over: other bytes, no descriptor or several, one of a pipe, directory or device, one
+ *            that grants less than was said. Of a stream, up to 32 bytes were taken.
  *   -EPIPE:  the other side has closed, and nothing is left to receive.
  *   -EACCES: more access was asked than was handed over.
  *   -ERANGE: offset + length leaves what was handed over.
@@ -790,25 +792,27 @@ int mapshare_receive(int socket,
  * Seals a region's memory, for everyone who has it and for good.
  *
  * @param region  The region: anonymous memory, or a memfd that allows sealing; opened with a descriptor for writing.
- * @param seals   MAPSHARE_SEAL_SHRINK, _GROW, _WRITE, _FUTURE_WRITE and _SEAL, or'ed; those that are there already stay.
+ * @param seals   MAPSHARE_SEAL_SHRINK, _GROW, _WRITE, _FUTURE_WRITE and _SEAL, or'ed; those that are there already
+ *                stay.
  * @return 0, or
  *   -EBADF:  not an open region.
  *   -EINVAL: a bit of seals is unknown, to this library or to this kernel.
  *   -EOPNOTSUPP: the region is a file: only memory files can be sealed.
  *   -EACCES: the region's descriptor is for reading only.
  *   -EPERM:  it carries MAPSHARE_SEAL_SEAL.
- *   -EBUSY:  MAPSHARE_SEAL_WRITE while anyone has it mapped writable; a region that was opened MAPSHARE_READ_WRITE counts
- *            also when mapshare_protect has narrowed it. MAPSHARE_SEAL_FUTURE_WRITE lets those there are go on writing.
+ *   -EBUSY:  MAPSHARE_SEAL_WRITE while anyone has it mapped writable; a region that was opened MAPSHARE_READ_WRITE
+ *            counts also when mapshare_protect has narrowed it. MAPSHARE_SEAL_FUTURE_WRITE lets those there are go on
+ *            writing.
  *
  * To publish data that readers cannot change, and that no trick of theirs takes away: mapshare_seal with
- * MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK, then mapshare_send MAPSHARE_READ_ONLY. The owner goes on writing, and
- * growing within its reserve. What a seal forbids from then on, in resize, protect, open or send, is -EPERM with its name.
+ * MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK, then mapshare_send MAPSHARE_READ_ONLY. The owner goes on writing,
+ * and growing within its reserve. What a seal forbids from then on, in resize, protect, open or send, is -EPERM with
+ * its name.
  *
  * Threads: any. Signals: not in a handler. Processes: all that have the memory are bound by it.
  * Source: fcntl(2), "File Sealing".
  */
-int mapshare_seal(struct mapshare_region *region,
-                  uint32_t seals);
+int mapshare_seal(struct mapshare_region *region, uint32_t seals);
 
 /**
  * The version of the library that runs, as text: "0.1.0".

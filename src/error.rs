@@ -368,7 +368,8 @@ pub enum Error {
     },
     /// What came over the socket is none of ours.
     #[error(
-        "what came over the socket is no region that was handed over: {found}. It is gone; have the other side call mapshare_send"
+        "what came over the socket is no region that was handed over: {found}. It is gone; have the other side call \
+         mapshare_send"
     )]
     NotAHandOver {
         /// What is wrong with it.
@@ -376,7 +377,8 @@ pub enum Error {
     },
     /// The range leaves what was handed over.
     #[error(
-        "offset {offset} + length {length} leaves what was handed over, which is {limit} bytes; ask for less, or for all with 0 and 0"
+        "offset {offset} + length {length} leaves what was handed over, which is {limit} bytes; ask for less, or for all \
+         with 0 and 0"
     )]
     OutOfHandOver {
         /// The first byte asked for, counted from the first that was handed over.

@@ -18,8 +18,8 @@ fn file(folder: &Folder) -> OwnedFd {
     File::options().read(true).write(true).open(path).unwrap().into()
 }
 
-/// Sends it and looks at what the receiver makes of it, through both doors and over all kinds of sockets; nothing is left
-/// over, in the socket or in the process.
+/// Sends it and looks at what the receiver makes of it, through both doors and over all kinds of sockets; nothing is
+/// left over, in the socket or in the process.
 #[track_caller]
 fn received(bytes: &[u8], carried: &[i32], options: &mapshare_options) -> Vec<Outcome<u64>> {
     let mut outcomes = Vec::new();

@@ -318,7 +318,8 @@ fn a_receiver_of_a_read_only_file_gets_what_its_permissions_give() {
         become_somebody_else();
         let stream = UnixStream::connect(socket).unwrap();
         let region = Door::C.receive(stream.as_raw_fd(), &with(RO)).unwrap();
-        let path = std::ffi::CString::new(format!("/proc/self/fd/{}", descriptor(&region).as_raw_fd())).unwrap();
+        let fd = descriptor(&region);
+        let path = std::ffi::CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap();
         // SAFETY: a C string.
         let reopened = [O_RDWR, O_RDONLY].map(|mode| unsafe { open(path.as_ptr(), mode) } >= 0);
         return tell(&format!("{reopened:?}"));

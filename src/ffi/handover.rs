@@ -7,9 +7,9 @@ use crate::error::Result;
 use std::ffi::c_int;
 use std::os::fd::BorrowedFd;
 
-/// Hands a region to whoever reads the other end of a Unix socket, with mapshare_receive: related or not, of any user, in
-/// any container. It goes as one message with one descriptor; the receiver has the region for as long as it likes, also
-/// when the sender unmaps it or ends.
+/// Hands a region to whoever reads the other end of a Unix socket, with mapshare_receive: related or not, of any user,
+/// in any container. It goes as one message with one descriptor; the receiver has the region for as long as it likes,
+/// also when the sender unmaps it or ends.
 ///
 /// @param region  The region. A part of a file is sent as that part; the receiver's descriptor is of the whole file.
 /// @param socket  A connected Unix socket: stream, datagram or seqpacket. It stays the caller's.
@@ -18,8 +18,9 @@ use std::os::fd::BorrowedFd;
 /// @return 0, or
 ///   -EBADF:  not an open region, or socket is not open.
 ///   -EACCES: more access than the region grants, as for mapshare_protect.
-///   -EPERM:  anonymous memory for reading, without MAPSHARE_SEAL_FUTURE_WRITE or _WRITE: the receiver could open it for
-///            writing through /proc/self/fd. Or for writing, with one of those seals: nobody can map it so any more.
+///   -EPERM:  anonymous memory for reading, without MAPSHARE_SEAL_FUTURE_WRITE or _WRITE: the receiver could open it
+///            for writing through /proc/self/fd. Or for writing, with one of those seals: nobody can map it so any
+///            more.
 ///   -EINVAL: access is unknown, or socket is not connected or no Unix socket; the region's length is 0.
 ///   -ENOTSOCK: socket is no socket.
 ///   -EPIPE:  the other side has closed. No SIGPIPE is raised.
@@ -28,12 +29,13 @@ use std::os::fd::BorrowedFd;
 ///   -EMFILE, -ENFILE: no free descriptor, or too many are under way that nobody has received yet.
 ///   -ENOMEM: as the kernel says it.
 ///
-/// Read-only is what it says: the receiver's descriptor is opened for reading only. A receiver can ask the kernel to open the
-/// file again, through /proc/self/fd, and then the file's permissions decide: for a user whom they let write, hand-over
-/// takes no right away. Of anonymous memory a seal decides, against everyone; with MAPSHARE_SEAL_SHRINK and _GROW too, no
-/// receiver can change its length either.
+/// Read-only is what it says: the receiver's descriptor is opened for reading only. A receiver can ask the kernel to
+/// open the file again, through /proc/self/fd, and then the file's permissions decide: for a user whom they let write,
+/// hand-over takes no right away. Of anonymous memory a seal decides, against everyone; with MAPSHARE_SEAL_SHRINK and
+/// _GROW too, no receiver can change its length either.
 ///
-/// Threads: any; the region may be unmapped meanwhile. Blocks: while a blocking socket is full. Signals: not in a handler.
+/// Threads: any; the region may be unmapped meanwhile. Blocks: while a blocking socket is full. Signals: not in a
+/// handler.
 /// Source: unix(7) SCM_RIGHTS, sendmsg(2), proc(5) /proc/PID/fd.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_send(region: *mut mapshare_region, socket: c_int, access: u32) -> c_int {
@@ -44,17 +46,17 @@ pub extern "C" fn mapshare_send(region: *mut mapshare_region, socket: c_int, acc
     })
 }
 
-/// Takes a region that mapshare_send has sent. It consumes one message, also when it fails, unless the code is one of those
-/// marked *: a receiver goes on with the next. What it received and cannot use is closed.
+/// Takes a region that mapshare_send has sent. It consumes one message, also when it fails, unless the code is one of
+/// those marked *: a receiver goes on with the next. What it received and cannot use is closed.
 ///
 /// Nothing that comes is trusted: whatever a hostile sender does gives a code. What a sender can do is to cut the file
-/// short later, which is -ENXIO then as with any file; memory that carries MAPSHARE_SEAL_SHRINK (mapshare_info) it cannot
-/// cut. A file on FUSE can keep whoever touches it waiting.
+/// short later, which is -ENXIO then as with any file; memory that carries MAPSHARE_SEAL_SHRINK (mapshare_info) it
+/// cannot cut. A file on FUSE can keep whoever touches it waiting.
 ///
 /// @param socket        The other end of a Unix socket; it stays the caller's. Where users are not to be trusted, ask
 ///                      for theirs (unix(7), SO_PEERCRED).
-/// @param options       As for mapshare_open_fd, and: access is at most what was sent; offset and length count inside what
-///                      was handed over, 0 and 0 = all of it.
+/// @param options       As for mapshare_open_fd, and: access is at most what was sent; offset and length count inside
+///                      what was handed over, 0 and 0 = all of it.
 /// @param options_size  sizeof *options, or 0 with NULL.
 /// @param ret_region    Receives the region's token.
 /// @return 0, or
@@ -65,8 +67,8 @@ pub extern "C" fn mapshare_send(region: *mut mapshare_region, socket: c_int, acc
 ///   -E2BIG:  * the options struct is larger than this library's, and its tail is not zero.
 ///   -EAGAIN: * nothing has come, and socket does not wait (O_NONBLOCK, SO_RCVTIMEO).
 ///   -EINTR:  * a signal came while it waited.
-///   -EPROTO: what came is no hand-over: other bytes, no descriptor or several, one of a pipe, directory or device, one that
-///            grants less than was said. Of a stream, up to 32 bytes were taken.
+///   -EPROTO: what came is no hand-over: other bytes, no descriptor or several, one of a pipe, directory or device, one
+///            that grants less than was said. Of a stream, up to 32 bytes were taken.
 ///   -EPIPE:  the other side has closed, and nothing is left to receive.
 ///   -EACCES: more access was asked than was handed over.
 ///   -ERANGE: offset + length leaves what was handed over.
@@ -95,19 +97,22 @@ pub unsafe extern "C" fn mapshare_receive(
 /// Seals a region's memory, for everyone who has it and for good.
 ///
 /// @param region  The region: anonymous memory, or a memfd that allows sealing; opened with a descriptor for writing.
-/// @param seals   MAPSHARE_SEAL_SHRINK, _GROW, _WRITE, _FUTURE_WRITE and _SEAL, or'ed; those that are there already stay.
+/// @param seals   MAPSHARE_SEAL_SHRINK, _GROW, _WRITE, _FUTURE_WRITE and _SEAL, or'ed; those that are there already
+///                stay.
 /// @return 0, or
 ///   -EBADF:  not an open region.
 ///   -EINVAL: a bit of seals is unknown, to this library or to this kernel.
 ///   -EOPNOTSUPP: the region is a file: only memory files can be sealed.
 ///   -EACCES: the region's descriptor is for reading only.
 ///   -EPERM:  it carries MAPSHARE_SEAL_SEAL.
-///   -EBUSY:  MAPSHARE_SEAL_WRITE while anyone has it mapped writable; a region that was opened MAPSHARE_READ_WRITE counts
-///            also when mapshare_protect has narrowed it. MAPSHARE_SEAL_FUTURE_WRITE lets those there are go on writing.
+///   -EBUSY:  MAPSHARE_SEAL_WRITE while anyone has it mapped writable; a region that was opened MAPSHARE_READ_WRITE
+///            counts also when mapshare_protect has narrowed it. MAPSHARE_SEAL_FUTURE_WRITE lets those there are go on
+///            writing.
 ///
 /// To publish data that readers cannot change, and that no trick of theirs takes away: mapshare_seal with
-/// MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK, then mapshare_send MAPSHARE_READ_ONLY. The owner goes on writing, and
-/// growing within its reserve. What a seal forbids from then on, in resize, protect, open or send, is -EPERM with its name.
+/// MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK, then mapshare_send MAPSHARE_READ_ONLY. The owner goes on writing,
+/// and growing within its reserve. What a seal forbids from then on, in resize, protect, open or send, is -EPERM with
+/// its name.
 ///
 /// Threads: any. Signals: not in a handler. Processes: all that have the memory are bound by it.
 /// Source: fcntl(2), "File Sealing".

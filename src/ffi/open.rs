@@ -149,17 +149,18 @@ pub unsafe extern "C" fn mapshare_open_at(
     })
 }
 
-/// Makes a region of new memory, all zeros, that has no name: children have it after fork, and mapshare_send hands it to
-/// any other process. It is gone when the last process that has it unmaps it or ends, in whatever way.
+/// Makes a region of new memory, all zeros, that has no name: children have it after fork, and mapshare_send hands it
+/// to any other process. It is gone when the last process that has it unmaps it or ends, in whatever way.
 ///
-/// It is a memory file, memfd_create(2), and not what mmap(2) calls MAP_ANONYMOUS: that can be shared with children of the
-/// process that made it only, cannot be handed to a process that runs already, and neither grows for all nor can be sealed.
+/// It is a memory file, memfd_create(2), and not what mmap(2) calls MAP_ANONYMOUS: that can be shared with children of
+/// the process that made it only, cannot be handed to a process that runs already, and neither grows for all nor can be
+/// sealed.
 ///
-/// @param options       access MAPSHARE_READ_WRITE and a length; offset 0. reserve, MAPSHARE_SPARSE, _POPULATE, _LOCKED and
-///                      _NO_HANDLER as for mapshare_open. MAPSHARE_HUGE_PAGES asks for transparent ones
+/// @param options       access MAPSHARE_READ_WRITE and a length; offset 0. reserve, MAPSHARE_SPARSE, _POPULATE, _LOCKED
+///                      and _NO_HANDLER as for mapshare_open. MAPSHARE_HUGE_PAGES asks for transparent ones
 ///                      (/sys/kernel/mm/transparent_hugepage/shmem_enabled). mode says who may open it through
-///                      /proc/PID/fd, without execute bits; 0 = 0600. MAPSHARE_CREATE and _EXCLUSIVE hold by themselves;
-///                      what is about paths means nothing here.
+///                      /proc/PID/fd, without execute bits; 0 = 0600. MAPSHARE_CREATE and _EXCLUSIVE hold by
+///                      themselves; what is about paths means nothing here.
 /// @param options_size  sizeof *options.
 /// @param ret_region    Receives the region's token.
 /// @return 0, or
@@ -172,7 +173,8 @@ pub unsafe extern "C" fn mapshare_open_at(
 ///
 /// The memory counts against the limits of the process that first touches a page (memory.max of its control group);
 /// without MAPSHARE_SPARSE that is this one, at once.
-/// Threads: any. Signals: not in a handler. Fork: the child has the region too, under the same token, and unmaps its own.
+/// Threads: any. Signals: not in a handler. Fork: the child has the region too, under the same token, and unmaps its
+/// own.
 /// Processes: whoever may look into this one (ptrace(2)) can also open /proc/PID/fd/N.
 /// Source: memfd_create(2).
 #[unsafe(no_mangle)]

@@ -126,8 +126,8 @@ pub struct mapshare_region_info {
     pub access: u32,
     /// MAPSHARE_BACKING_FILE, MAPSHARE_BACKING_ANONYMOUS or MAPSHARE_BACKING_FD.
     pub backing: u32,
-    /// The seals of a memory file as fcntl(2) F_GET_SEALS gives them, MAPSHARE_SEAL_SHRINK and its like, or'ed, and what
-    /// else the kernel has: 0x20 says that the memory cannot be made executable. 0 for other files, but 1 on a tmpfs.
+    /// The seals of a memory file as fcntl(2) F_GET_SEALS gives them: MAPSHARE_SEAL_SHRINK and its like, or'ed, and
+    /// what else the kernel has: 0x20 says that the memory cannot be made executable. 0 for other files, but 1 on a tmpfs.
     pub seals: u32,
     /// Views that are out.
     pub views: u32,

@@ -20,8 +20,8 @@ const LABEL: &std::ffi::CStr = c"mapshare";
 const MODE_BITS: u32 = 0o666;
 
 impl Options {
-    /// Makes a region of new memory, all zeros, that has no name: children have it after fork, and other processes get it
-    /// by [`Region::send`]. It needs `Access::ReadWrite` and a length; it is always created, and always new.
+    /// Makes a region of new memory, all zeros, that has no name: children have it after fork, and other processes get
+    /// it by [`Region::send`]. It needs `Access::ReadWrite` and a length; it is always created, and always new.
     ///
     /// # Errors
     /// EINVAL: it is not to be written, has no length, or has an offset. ENOMEM, ENOSPC: there is not so much memory.

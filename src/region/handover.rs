@@ -26,6 +26,11 @@ const MAGIC: [u8; 8] = *b"mapshare";
 const VERSION: u32 = 1;
 const MESSAGE_LENGTH: usize = 32;
 
+/// Why memory is not sent for reading as it is.
+const NEEDS_SEAL: &str = "memory that is sent for reading could be opened for writing by whoever receives it; seal it first: \
+                          mapshare_seal(region, MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK) leaves your own \
+                          writing as it is";
+
 /// What the message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Message {
@@ -104,9 +109,10 @@ impl Region {
     /// [`Options::receive`] takes. A socket that is full is waited for, unless it is non-blocking.
     ///
     /// # Errors
-    /// EACCES: more access than the region grants. EPERM: anonymous memory read-only without a seal that keeps it so, or
-    /// writable with one that forbids it. ENOTSOCK, EINVAL: the descriptor is no socket, or no connected Unix socket.
-    /// EPIPE: the other side has closed. EAGAIN: a non-blocking socket is full. EINTR: a signal came; nothing was sent.
+    /// EACCES: more access than the region grants. EPERM: anonymous memory read-only without a seal that keeps it so,
+    /// or writable with one that forbids it. ENOTSOCK, EINVAL: the descriptor is no socket, or no connected Unix
+    /// socket. EPIPE: the other side has closed. EAGAIN: a non-blocking socket is full. EINTR: a signal came; nothing
+    /// was sent.
     pub fn send(&self, socket: BorrowedFd<'_>, access: Access) -> Result<()> {
         self.hand_over(access)?.send(socket)
     }
@@ -129,10 +135,7 @@ impl Region {
             Access::ReadWrite => fixed?,
             Access::ReadOnly | Access::CopyOnWrite if !is_memory || fixed.is_err() => {}
             Access::ReadOnly | Access::CopyOnWrite => {
-                let sentence = "memory that is sent for reading could be opened for writing by whoever receives it; seal it \
-                                first: mapshare_seal(region, MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK) leaves \
-                                your own writing as it is";
-                return Err(Error::CannotSeal { sentence, errno: Errno::EPERM.0 });
+                return Err(Error::CannotSeal { sentence: NEEDS_SEAL, errno: Errno::EPERM.0 });
             }
         }
         let file = self.opened_anew(access, is_memory)?;
@@ -143,16 +146,16 @@ impl Region {
     fn opened_anew(&self, access: Access, is_memory: bool) -> Result<OwnedFd> {
         let mode = access.open_mode();
         file::reopen(self.file(), mode).or_else(|errno| {
-            // KERNEL: without /proc, or for a user whom the file's permissions bar, the description there is has to do: where
-            // it grants no more, or where a seal keeps memory as it is.
+            // KERNEL: without /proc, or for a user whom the file's permissions bar, the description there is has to do:
+            // where it grants no more, or where a seal keeps memory as it is.
             let serves = mode == OpenMode::ReadWrite || is_memory || file::granted(self.file()) == Ok(Granted::Read);
             match errno {
                 Errno::ENOENT | Errno::EACCES | Errno::EPERM | Errno::EROFS if serves => self.duplicate_fd(),
                 Errno::ENOENT | Errno::EACCES | Errno::EPERM => Err(Error::AccessDenied {
                     access: "opening a second time, through /proc/self/fd,",
                     file: Name::Own.into(),
-                    remedy: "open it MAPSHARE_READ_ONLY and send that region, or mount /proc, or do not drop the right to \
-                             look into the own process (prctl(2), PR_SET_DUMPABLE)",
+                    remedy: "open it MAPSHARE_READ_ONLY and send that region, or mount /proc, or keep the right to look \
+                             into the own process (prctl(2), PR_SET_DUMPABLE)",
                 }),
                 errno => Err(Error::system("open", Name::Own, errno)),
             }
@@ -161,14 +164,15 @@ impl Region {
 }
 
 impl Options {
-    /// Takes a region that [`Region::send`] has sent, from a Unix socket. It consumes one message also when it fails, but for
-    /// EAGAIN, EINTR and what is wrong with the arguments. `offset` and `length` count inside what was handed over; zeros
-    /// stand for all of it.
+    /// Takes a region that [`Region::send`] has sent, from a Unix socket. It consumes one message also when it fails,
+    /// but for EAGAIN, EINTR and what is wrong with the arguments. `offset` and `length` count inside what was handed
+    /// over; zeros stand for all of it.
     ///
     /// # Errors
     /// EPROTO: what came is no hand-over. EPIPE: the other side has closed. EACCES: more access than was handed over.
-    /// ERANGE: a range outside of what was. EMFILE: no descriptor is free here. EAGAIN: nothing has come on a non-blocking
-    /// socket. EINTR: a signal came. ENOTSOCK, EINVAL: no Unix socket. And what opening a descriptor gives.
+    /// ERANGE: a range outside of what was. EMFILE: no descriptor is free here. EAGAIN: nothing has come on a
+    /// non-blocking socket. EINTR: a signal came. ENOTSOCK, EINVAL: no Unix socket. And what opening a descriptor
+    /// gives.
     pub fn receive(&self, socket: BorrowedFd<'_>) -> Result<Region> {
         self.check()?;
         check_socket(socket)?;

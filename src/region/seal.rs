@@ -47,8 +47,8 @@ impl Region {
     /// write already, this region's included, go on writing after SEAL_FUTURE_WRITE.
     ///
     /// # Errors
-    /// EOPNOTSUPP: it is no memory file. EACCES: the region's descriptor is for reading only. EPERM: no more seals may be
-    /// added. EBUSY: SEAL_WRITE while mappings are there that may write. EINVAL: this kernel does not know the seal.
+    /// EOPNOTSUPP: it is no memory file. EACCES: the region's descriptor is for reading only. EPERM: no more seals may
+    /// be added. EBUSY: SEAL_WRITE while mappings are there that may write. EINVAL: this kernel does not know the seal.
     pub fn seal(&self, seals: u32) -> Result<()> {
         let unnamed = self.status()?.is_unnamed;
         let Some(present) = file::seals_if_any(self.file()).filter(|_| unnamed) else {
@@ -71,9 +71,9 @@ impl Region {
             }
             Errno::EBUSY => refused(
                 Errno::EBUSY,
-                "MAPSHARE_SEAL_WRITE needs that nobody has the memory mapped writable, and this region, or one of another \
-                 process, is, even when it is narrowed to MAPSHARE_READ_ONLY; MAPSHARE_SEAL_FUTURE_WRITE forbids all further \
-                 writers and leaves those there are",
+                "MAPSHARE_SEAL_WRITE needs that nobody has the memory mapped writable, and this region, or one of \
+                 another process, is, even when it is narrowed to MAPSHARE_READ_ONLY; MAPSHARE_SEAL_FUTURE_WRITE \
+                 forbids all further writers and leaves those there are",
             ),
             errno => Error::system("fcntl(F_ADD_SEALS)", Name::Own, errno),
         })?;

@@ -8,6 +8,7 @@ import pathlib
 CREATE, EXCLUSIVE, POPULATE, LOCKED, HUGE_PAGES, NO_FOLLOW, SPARSE = 1, 2, 4, 8, 16, 32, 128
 READ_ONLY, READ_WRITE, COPY_ON_WRITE = 0, 1, 2
 FLUSH_ASYNC = 1
+SEAL_SEAL, SEAL_SHRINK, SEAL_GROW, SEAL_WRITE, SEAL_FUTURE_WRITE = 1, 2, 4, 8, 16
 
 
 class Options(ctypes.Structure):
@@ -76,6 +77,10 @@ for _name, _arguments in {
     "length": [_POINTER],
     "info": [_POINTER, _POINTER, _SIZE],
     "fd": [_POINTER],
+    "open_anonymous": [_POINTER, _SIZE, _POINTER],
+    "send": [_POINTER, _INT, _U32],
+    "receive": [_INT, _POINTER, _SIZE, _POINTER],
+    "seal": [_POINTER, _U32],
     "view": [_POINTER, _U64, _U64, _POINTER],
     "release": [_POINTER, _POINTER],
 }.items():
@@ -92,6 +97,18 @@ def open_region(path, **options):
         library.mapshare_open_fd(path, *rest)
     else:
         library.mapshare_open(None if path is None else os.fsencode(path), *rest)
+    return region
+
+
+def open_anonymous(**options):
+    options, region = Options(**options), ctypes.c_void_p()
+    library.mapshare_open_anonymous(ctypes.byref(options), ctypes.sizeof(options), ctypes.byref(region))
+    return region
+
+
+def receive(descriptor, **options):
+    options, region = Options(**options), ctypes.c_void_p()
+    library.mapshare_receive(descriptor, ctypes.byref(options), ctypes.sizeof(options), ctypes.byref(region))
     return region
 
 
