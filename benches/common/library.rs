@@ -10,6 +10,10 @@ pub(crate) type Memcpy = unsafe extern "C" fn(*mut c_void, *const c_void, usize)
 pub(crate) type Memset = unsafe extern "C" fn(*mut c_void, c_int, usize) -> *mut c_void;
 
 type Open = unsafe extern "C" fn(*const c_char, *const mapshare_options, usize, *mut *mut mapshare_region) -> c_int;
+type OpenAnonymous = unsafe extern "C" fn(*const mapshare_options, usize, *mut *mut mapshare_region) -> c_int;
+type HandOver = unsafe extern "C" fn(*mut mapshare_region, c_int, u32) -> c_int;
+type Receive = unsafe extern "C" fn(c_int, *const mapshare_options, usize, *mut *mut mapshare_region) -> c_int;
+type Seal = unsafe extern "C" fn(*mut mapshare_region, u32) -> c_int;
 type Unmap = unsafe extern "C" fn(*mut mapshare_region) -> c_int;
 type Read = unsafe extern "C" fn(*mut mapshare_region, u64, *mut c_void, usize) -> c_int;
 type Write = unsafe extern "C" fn(*mut mapshare_region, u64, *const c_void, usize) -> c_int;
@@ -20,6 +24,10 @@ type LastError = unsafe extern "C" fn() -> *const c_char;
 #[derive(Clone, Copy)]
 pub(crate) struct Library {
     open: Open,
+    open_anonymous: OpenAnonymous,
+    pub(crate) send: HandOver,
+    receive: Receive,
+    pub(crate) seal: Seal,
     unmap: Unmap,
     pub(crate) read: Read,
     pub(crate) write: Write,
@@ -54,6 +62,10 @@ impl Library {
         assert!(!handle.is_null(), "{path:?} cannot be loaded: {}", dl_error());
         Library {
             open: function!(handle, c"mapshare_open", Open),
+            open_anonymous: function!(handle, c"mapshare_open_anonymous", OpenAnonymous),
+            send: function!(handle, c"mapshare_send", HandOver),
+            receive: function!(handle, c"mapshare_receive", Receive),
+            seal: function!(handle, c"mapshare_seal", Seal),
             unmap: function!(handle, c"mapshare_unmap", Unmap),
             read: function!(handle, c"mapshare_read", Read),
             write: function!(handle, c"mapshare_write", Write),
@@ -76,6 +88,20 @@ impl Library {
         // SAFETY: a C string, a whole struct, and room for the token.
         let code = unsafe { (self.open)(path.as_ptr(), options, size_of_val(options), &mut region) };
         self.check(code);
+        Token(region)
+    }
+
+    pub(crate) fn open_anonymous(&self, options: &mapshare_options) -> Token {
+        let mut region = std::ptr::null_mut();
+        // SAFETY: a whole struct, and room for the token.
+        self.check(unsafe { (self.open_anonymous)(options, size_of_val(options), &mut region) });
+        Token(region)
+    }
+
+    pub(crate) fn receive(&self, socket: c_int, options: &mapshare_options) -> Token {
+        let mut region = std::ptr::null_mut();
+        // SAFETY: a whole struct, and room for the token.
+        self.check(unsafe { (self.receive)(socket, options, size_of_val(options), &mut region) });
         Token(region)
     }
 
