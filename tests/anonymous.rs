@@ -1,5 +1,7 @@
 //! Anonymous memory: made whole, shared with children, gone with its last user.
 
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
+
 mod common;
 
 use common::c::{self, Token};

@@ -1,5 +1,7 @@
 //! What hostile senders do is a code of the receiver: no crash, no waiting, no descriptor left behind.
 
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
+
 mod common;
 
 use common::process::open_descriptors;
@@ -154,10 +156,13 @@ fn descriptors_of_other_things_are_eproto() {
         let path = folder.file("file", 8192);
         let name = common::c::c_path(&path);
         let mut ends = [0; 2];
-        // SAFETY: room for two descriptors; a C string; no memory.
-        let (piped, naming, writing, polling) = unsafe {
-            (pipe(ends.as_mut_ptr()), open(name.as_ptr(), O_PATH), open(name.as_ptr(), O_WRONLY), epoll_create1(0))
-        };
+        // SAFETY: room for two descriptors.
+        let piped = unsafe { pipe(ends.as_mut_ptr()) };
+        // SAFETY: a C string.
+        let opened = |flags| unsafe { open(name.as_ptr(), flags) };
+        let (naming, writing) = (opened(O_PATH), opened(O_WRONLY));
+        // SAFETY: no memory is passed.
+        let polling = unsafe { epoll_create1(0) };
         assert_eq!(piped, 0);
         let (socket, _other) = pair(SOCK_STREAM);
         let directory = File::open(folder.path()).unwrap();

@@ -1,5 +1,7 @@
 //! Seals, and what receivers cannot do whatever they try, while the owner goes on.
 
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
+
 mod common;
 
 use common::c;
@@ -204,19 +206,23 @@ fn attempts(fd: i32) -> Vec<(&'static str, bool)> {
     let path = std::ffi::CString::new(format!("/proc/self/fd/{fd}")).unwrap();
     // SAFETY: a C string.
     let reopened = unsafe { open(path.as_ptr(), O_RDWR | O_CLOEXEC) };
-    // SAFETY: these pass a byte, or no memory.
-    let mut tried = unsafe {
-        vec![
-            ("mmap for writing", map(fd, PROT_READ | PROT_WRITE, MAP_SHARED).is_some()),
-            ("write", pwrite(fd, c"x".as_ptr().cast(), 1, 0) >= 0),
-            ("ftruncate", ftruncate(fd, 8000) == 0),
-            ("fallocate", fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == 0),
-            ("write to it reopened", pwrite(reopened, c"x".as_ptr().cast(), 1, 0) >= 0),
-            ("mmap of it reopened", map(reopened, PROT_READ | PROT_WRITE, MAP_SHARED).is_some()),
-            ("shorten it reopened", ftruncate(reopened, 7000) == 0),
-            ("punch holes into it reopened", fallocate(reopened, 3, 0, 4096) == 0),
-        ]
-    };
+    // SAFETY: one byte that is there.
+    let write_to = |fd| unsafe { pwrite(fd, c"x".as_ptr().cast(), 1, 0) } == 1;
+    // SAFETY: no memory is passed.
+    let cut_to = |fd, length| unsafe { ftruncate(fd, length) } == 0;
+    // SAFETY: no memory is passed.
+    let punch = |fd| unsafe { fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) } == 0;
+    let writing = PROT_READ | PROT_WRITE;
+    let mut tried = vec![
+        ("mmap for writing", map(fd, writing, MAP_SHARED).is_some()),
+        ("write", write_to(fd)),
+        ("ftruncate", cut_to(fd, 8000)),
+        ("punch holes", punch(fd)),
+        ("write to it reopened", write_to(reopened)),
+        ("mmap of it reopened", map(reopened, writing, MAP_SHARED).is_some()),
+        ("shorten it reopened", cut_to(reopened, 7000)),
+        ("punch holes into it reopened", punch(reopened)),
+    ];
     let mapped = map(fd, PROT_READ, MAP_SHARED).expect("reading is granted");
     // SAFETY: the page mapped above.
     tried.push(("mprotect", unsafe { mprotect(mapped, 4096, PROT_READ | PROT_WRITE) } == 0));

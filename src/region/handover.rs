@@ -200,7 +200,7 @@ impl Options {
         }
         let options = self.inside(message)?;
         let backing = if seal::of_memory(file.as_fd(), &status).is_some() { Backing::Anonymous } else { Backing::Fd };
-        let opened = options.map_existing(file, Name::HandedOver, backing, message.access == Access::ReadWrite);
+        let opened = options.map_existing(file, status, Name::HandedOver, backing, message.access == Access::ReadWrite);
         opened.map_err(|error| match error {
             Error::NotMappable { .. } => alien("its descriptor is of no file that can be mapped"),
             error => error,

@@ -76,10 +76,11 @@ impl Options {
             return Err(Error::Exists { file: name.into() });
         }
         let failed = |call: &'static str| move |errno| Error::system(call, name, errno);
-        check_kind(file::status(file.as_fd()).map_err(failed("fstat"))?.kind, name)?;
+        let status = file::status(file.as_fd()).map_err(failed("fstat"))?;
+        check_kind(status.kind, name)?;
         let granted = file::granted(file.as_fd()).map_err(failed("fcntl"))?;
         check_granted(fd, granted, self.access)?;
-        self.map_existing(file, name, Backing::Fd, granted == Granted::ReadWrite)
+        self.map_existing(file, status, name, Backing::Fd, granted == Granted::ReadWrite)
     }
 
     /// Opens a file that was there just now; None when it is gone and may be made.
@@ -91,8 +92,9 @@ impl Options {
         check_kind(kind, name)?;
         match file::open(directory, path, self.access.open_mode(), !self.no_follow) {
             Ok(file) => {
+                let status = file::status(file.as_fd()).map_err(|errno| Error::system("fstat", name, errno))?;
                 let writable = self.access == Access::ReadWrite;
-                self.map_existing(file, name, Backing::File, writable).map(Some)
+                self.map_existing(file, status, name, Backing::File, writable).map(Some)
             }
             Err(Errno::ENOENT) if self.create => Ok(None),
             Err(Errno::EACCES) => {
@@ -110,8 +112,14 @@ impl Options {
         }
     }
 
-    pub(super) fn map_existing(&self, file: OwnedFd, name: Name, backing: Backing, writable: bool) -> Result<Region> {
-        let status = file::status(file.as_fd()).map_err(|errno| Error::system("fstat", name, errno))?;
+    pub(super) fn map_existing(
+        &self,
+        file: OwnedFd,
+        status: Status,
+        name: Name,
+        backing: Backing,
+        writable: bool,
+    ) -> Result<Region> {
         check_kind(status.kind, name)?;
         let paging = Paging::of(file.as_fd(), &status);
         self.check_offset(paging)?;

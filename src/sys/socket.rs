@@ -116,7 +116,8 @@ pub(crate) fn receive(fd: BorrowedFd, buffer: &mut [u8]) -> Result<Received, Err
     // SAFETY: it is NULL or lies in the parts, aligned as u64.
     while let Some(part) = unsafe { header.as_ref() } {
         let carries = [libc::SCM_RIGHTS, SCM_PIDFD].contains(&part.cmsg_type) && part.cmsg_level == libc::SOL_SOCKET;
-        let size = if carries { (part.cmsg_len as usize).saturating_sub(size_of::<libc::cmsghdr>()) } else { 0 };
+        let length: usize = part.cmsg_len as _; // of another type in other C libraries
+        let size = if carries { length.saturating_sub(size_of::<libc::cmsghdr>()) } else { 0 };
         // SAFETY: the part's bytes stand behind its header.
         let data = unsafe { libc::CMSG_DATA(header) }.cast::<i32>();
         for index in 0..size / size_of::<i32>() {
