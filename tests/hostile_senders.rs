@@ -279,7 +279,7 @@ fn what_the_kernel_adds_to_messages_is_no_hindrance_and_does_not_leak() {
                 region.send(one.as_raw_fd(), RW).unwrap();
                 assert_eq!(door.receive(other.as_raw_fd(), &with(RW)).unwrap().length(), 4096);
                 assert_eq!(send_raw(&one, b"garbage", &[]), 7);
-                drop(one_more_piece(&one, style));
+                one_more_piece(&one, style);
                 refused(door.receive(other.as_raw_fd(), &with(RW)), EPROTO, &[]);
             }
             assert_eq!(open_descriptors(), before);
@@ -288,8 +288,10 @@ fn what_the_kernel_adds_to_messages_is_no_hindrance_and_does_not_leak() {
 }
 
 /// Fills a stream's garbage up to one message, for a receiver that waits for it.
-fn one_more_piece(socket: &OwnedFd, style: i32) -> isize {
-    if style == SOCK_STREAM { send_raw(socket, &[0; MESSAGE_LENGTH - 7], &[]) } else { 0 }
+fn one_more_piece(socket: &OwnedFd, style: i32) {
+    if style == SOCK_STREAM {
+        assert_eq!(send_raw(socket, &[0; MESSAGE_LENGTH - 7], &[]), MESSAGE_LENGTH as isize - 7);
+    }
 }
 
 #[test]
