@@ -147,47 +147,50 @@ fn each_receiver_gets_an_open_file_description_of_its_own() {
     }
 }
 
+/// In a process of its own: those that other tests start would keep a closed end open for a moment.
 #[test]
 fn sockets_that_cannot_serve_are_codes() {
-    let folder = Folder::new();
-    let path = folder.file("file", 4096);
-    let file = std::fs::File::open(&path).unwrap();
-    let internet = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    internet.connect(internet.local_addr().unwrap()).unwrap();
-    let stream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let connected = std::net::TcpStream::connect(stream.local_addr().unwrap()).unwrap();
-    let listener = UnixListener::bind(folder.join("socket")).unwrap();
-    let unconnected = UnixDatagram::unbound().unwrap();
-    for door in DOORS {
-        let region = door.open(&path, &with(RW)).unwrap();
-        let receive = |fd| door.receive(fd, &with(RO));
-        refused(region.send(file.as_raw_fd(), RO), ENOTSOCK, &["is no socket"]);
-        refused(receive(file.as_raw_fd()), ENOTSOCK, &["is no socket"]);
-        for fd in [internet.as_raw_fd(), connected.as_raw_fd()] {
-            refused(region.send(fd, RO), EINVAL, &["no Unix socket"]);
-            refused(receive(fd), EINVAL, &["no Unix socket"]);
+    in_own_process(sockets_that_cannot_serve_are_codes, || {
+        let folder = Folder::new();
+        let path = folder.file("file", 4096);
+        let file = std::fs::File::open(&path).unwrap();
+        let internet = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        internet.connect(internet.local_addr().unwrap()).unwrap();
+        let stream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let connected = std::net::TcpStream::connect(stream.local_addr().unwrap()).unwrap();
+        let listener = UnixListener::bind(folder.join("socket")).unwrap();
+        let unconnected = UnixDatagram::unbound().unwrap();
+        for door in DOORS {
+            let region = door.open(&path, &with(RW)).unwrap();
+            let receive = |fd| door.receive(fd, &with(RO));
+            refused(region.send(file.as_raw_fd(), RO), ENOTSOCK, &["is no socket"]);
+            refused(receive(file.as_raw_fd()), ENOTSOCK, &["is no socket"]);
+            for fd in [internet.as_raw_fd(), connected.as_raw_fd()] {
+                refused(region.send(fd, RO), EINVAL, &["no Unix socket"]);
+                refused(receive(fd), EINVAL, &["no Unix socket"]);
+            }
+            refused(region.send(listener.as_raw_fd(), RO), EINVAL, &["not connected"]);
+            refused(receive(listener.as_raw_fd()), EINVAL, &["not connected"]);
+            refused(region.send(unconnected.as_raw_fd(), RO), EINVAL, &["not connected"]);
+            refused(region.send(999_999, RO), EBADF, &["999999", "not open"]);
+            refused(receive(999_999), EBADF, &["999999", "not open"]);
+            for style in STYLES {
+                let (one, other) = pair(style);
+                set_nonblocking(&other);
+                refused(receive(other.as_raw_fd()), EAGAIN, &["not ready"]);
+                drop(one);
+                refused(region.send(other.as_raw_fd(), RO), EPIPE, &["closed"]);
+                let expected = if style == SOCK_DGRAM { ECONNREFUSED_OR_AGAIN } else { &[EPIPE] };
+                let failure = receive(other.as_raw_fd()).err().unwrap();
+                assert!(expected.contains(&failure.code), "{}", failure.text);
+            }
         }
-        refused(region.send(listener.as_raw_fd(), RO), EINVAL, &["not connected"]);
-        refused(receive(listener.as_raw_fd()), EINVAL, &["not connected"]);
-        refused(region.send(unconnected.as_raw_fd(), RO), EINVAL, &["not connected"]);
-        refused(region.send(999_999, RO), EBADF, &["999999", "not open"]);
-        refused(receive(999_999), EBADF, &["999999", "not open"]);
-        for style in STYLES {
-            let (one, other) = pair(style);
-            set_nonblocking(&other);
-            refused(receive(other.as_raw_fd()), EAGAIN, &["not ready"]);
-            drop(one);
-            refused(region.send(other.as_raw_fd(), RO), EPIPE, &["closed"]);
-            let expected = if style == SOCK_DGRAM { ECONNREFUSED_OR_AGAIN } else { &[EPIPE] };
-            let failure = receive(other.as_raw_fd()).err().unwrap();
-            assert!(expected.contains(&failure.code), "{}", failure.text);
-        }
-    }
-    let token = c::open(&path, &with(RW)).unwrap();
-    refused(token.send(-1, RO), EBADF, &["-1"]);
-    refused(token.send(file.as_raw_fd(), 3), EINVAL, &["access is 3"]);
-    refused(c::receive(-1, &with(RO)), EBADF, &["-1"]);
-    token.unmap().unwrap();
+        let token = c::open(&path, &with(RW)).unwrap();
+        refused(token.send(-1, RO), EBADF, &["-1"]);
+        refused(token.send(file.as_raw_fd(), 3), EINVAL, &["access is 3"]);
+        refused(c::receive(-1, &with(RO)), EBADF, &["-1"]);
+        token.unmap().unwrap();
+    });
 }
 
 /// Of datagrams the kernel does not tell a receiver that nobody is left to send any.

@@ -80,7 +80,12 @@ fn what_cannot_be_sealed_says_so() {
         let fd = descriptor(&private);
         refused(door.open_fd(fd.as_raw_fd(), &with(RW)), EPERM, &["MAPSHARE_SEAL_WRITE", "MAPSHARE_READ_ONLY"]);
     }
-    let _ = std::fs::remove_file(&memory);
+    let region = Door::C.open(&memory, &with(RW)).unwrap();
+    std::fs::remove_file(&memory).unwrap();
+    // It has no name any more, and is still a file with permissions and not memory that somebody forgot to seal.
+    let (one, other) = pair(SOCK_STREAM);
+    region.send(one.as_raw_fd(), RO).unwrap();
+    assert_eq!(Door::C.receive(other.as_raw_fd(), &with(RO)).unwrap().info().backing, MAPSHARE_BACKING_FD);
 }
 
 #[test]
@@ -254,7 +259,8 @@ fn receiver() {
         let mut region = door.receive(stream.as_raw_fd(), &with(RO)).unwrap();
         let mut through: Vec<String> = attempts(descriptor(&region).as_raw_fd())
             .into_iter()
-            .filter_map(|(what, succeeded)| succeeded.then(|| what.to_owned()))
+            .filter(|(_, succeeded)| *succeeded)
+            .map(|(what, _)| what.to_owned())
             .collect();
         let calls = [
             ("protect", code(region.protect(RW)), EACCES),

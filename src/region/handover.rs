@@ -300,3 +300,20 @@ fn failed(socket: BorrowedFd, errno: Errno, call: &'static str) -> Error {
     };
     refused(socket, errno, found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_is_laid_out_as_it_says() {
+        for (access, number) in [(Access::ReadOnly, 0), (Access::ReadWrite, 1), (Access::CopyOnWrite, 2)] {
+            let message = Message { access, offset: 0x0102_0304_0506_1000, length: 0x0708 };
+            let bytes = message.encode();
+            assert_eq!(bytes[..12], *b"mapshare\x01\0\0\0");
+            assert_eq!(bytes[12..16], [number, 0, 0, 0]);
+            assert_eq!(bytes[16..], [0, 0x10, 6, 5, 4, 3, 2, 1, 8, 7, 0, 0, 0, 0, 0, 0]);
+            assert_eq!(Message::decode(&bytes).unwrap(), message);
+        }
+    }
+}
