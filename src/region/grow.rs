@@ -91,7 +91,7 @@ impl Region {
     /// Makes bytes that the file has accessible; one caller at a time.
     fn lengthen(&self, length: u64) -> Result<()> {
         let added = self.mapping().prepare(length, self.access().protection());
-        let added = added.map_err(|errno| Error::system("mmap", "the region's file", errno))?;
+        let added = added.map_err(|errno| seal::MAPPING.told(file::seals(self.file()), Name::Own, errno))?;
         self.bring_in(added)?;
         self.mapping().set_length(length);
         Ok(())
