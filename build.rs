@@ -13,6 +13,7 @@ const SOURCES: &[&str] = &[
     "src/ffi/view.rs",
     "src/ffi/region.rs",
     "src/ffi/range_lock.rs",
+    "src/ffi/handover.rs",
     "src/ffi/library.rs",
 ];
 /// What stands at the header's head.

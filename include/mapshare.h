@@ -47,6 +47,9 @@
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
  *                  its own. A call that another thread was in at that moment does not hold the child up. Locks of
  *                  ranges stay the parent's alone.
+ *   Anonymous      mmap(2) with MAP_ANONYMOUS shares with the children of one process only. mapshare_open_anonymous
+ *                  makes memory that they have as well, and that mapshare_send hands to any process that runs.
+ *   Hand-over      Of a file, its permissions decide what a receiver may reopen; of anonymous memory, its seals do.
  *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
  *   Remote files   NFS, CIFS and FUSE may show another machine's writes late or never. Share between processes of one
  *                  machine.
@@ -76,19 +79,23 @@
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
  *   EBUSY            views or locks of the region are still out, a call sleeps in it, or this one was made inside one;
- *                    a name that was about to go with its last user all the time
+ *                    a name that was about to go with its last user all the time; for a seal, a mapping that may write
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
- *   EPERM            a seal or file attribute forbids it; the lock is not yours
+ *   EPERM            a seal or file attribute forbids it, or sending needs one that is missing; the lock is not yours
  *   EDEADLK          this thread holds the lock already
  *   ETIMEDOUT        the time given has passed
- *   EINTR            a signal handler ran while the call waited
+ *   EINTR            a signal handler ran while the call waited; nothing has happened
+ *   EPROTO           what came over the socket is not a hand-over
+ *   EPIPE            the other side of the socket has closed
+ *   EAGAIN           the socket is not ready, and does not wait
+ *   ENOTSOCK         the descriptor is not a socket
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE ENOLCK EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER, locks,
- *                    MAPSHARE_BENEATH, and more
+ *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER, seals on files,
+ *                    locks, MAPSHARE_BENEATH, and more
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE
@@ -246,9 +253,39 @@
 #define MAPSHARE_BACKING_NAMED 2
 
 /**
+ * mapshare_region_info.backing: anonymous memory, made by mapshare_open_anonymous or received.
+ */
+#define MAPSHARE_BACKING_ANONYMOUS 3
+
+/**
  * mapshare_region_info.backing: opened by a descriptor.
  */
 #define MAPSHARE_BACKING_FD 4
+
+/**
+ * mapshare_seal: no further seals. This and the next four are the numbers of fcntl(2) F_ADD_SEALS.
+ */
+#define MAPSHARE_SEAL_SEAL 1
+
+/**
+ * mapshare_seal: nobody makes it shorter. Whoever opens it after that can trust its bytes to stay, without a handler.
+ */
+#define MAPSHARE_SEAL_SHRINK 2
+
+/**
+ * mapshare_seal: nobody makes it longer.
+ */
+#define MAPSHARE_SEAL_GROW 4
+
+/**
+ * mapshare_seal: nobody writes. -EBUSY as long as anyone has it mapped writable.
+ */
+#define MAPSHARE_SEAL_WRITE 8
+
+/**
+ * mapshare_seal: nobody writes but those who have it mapped writable already, as its owner. Since Linux 5.1.
+ */
+#define MAPSHARE_SEAL_FUTURE_WRITE 16
 
 /**
  * A mapped range of a file: a token that only the functions here understand. Pass it on, never dereference it.
@@ -336,7 +373,8 @@ typedef struct mapshare_region_info {
    */
   uint32_t backing;
   /**
-   * The seals of a memory file as fcntl(2) F_GET_SEALS gives them, 0 for other files.
+   * The seals of a memory file as fcntl(2) F_GET_SEALS gives them: MAPSHARE_SEAL_SHRINK and its like, or'ed, and
+   * what else the kernel has: 0x20 says that the memory cannot be made executable. 0 for other files, but 1 on a tmpfs.
    */
   uint32_t seals;
   /**
@@ -433,6 +471,40 @@ int mapshare_open_at(int directory_fd,
                      const struct mapshare_options *options,
                      size_t options_size,
                      struct mapshare_region **ret_region);
+
+/**
+ * Makes a region of new memory, all zeros, that has no name: children have it after fork, and mapshare_send hands it
+ * to any other process. It is gone when the last process that has it unmaps it or ends, in whatever way.
+ *
+ * It is a memory file, memfd_create(2), and not what mmap(2) calls MAP_ANONYMOUS: that can be shared with children of
+ * the process that made it only, cannot be handed to a process that runs already, and neither grows for all nor can be
+ * sealed.
+ *
+ * @param options       access MAPSHARE_READ_WRITE and a length; offset 0. reserve, MAPSHARE_SPARSE, _POPULATE, _LOCKED
+ *                      and _NO_HANDLER as for mapshare_open. MAPSHARE_HUGE_PAGES asks for transparent ones
+ *                      (/sys/kernel/mm/transparent_hugepage/shmem_enabled). mode says who may open it through
+ *                      /proc/PID/fd, without execute bits; 0 = 0600. MAPSHARE_CREATE and _EXCLUSIVE hold by
+ *                      themselves; what is about paths means nothing here.
+ * @param options_size  sizeof *options.
+ * @param ret_region    Receives the region's token.
+ * @return 0, or
+ *   -EINVAL: ret_region is NULL; access is not MAPSHARE_READ_WRITE, so that nothing could ever be in it; length is 0;
+ *            offset is not 0; an option is unknown or contradicts another.
+ *   -ENOMEM: more than the machine's memory and swap; no address space for reserve bytes; RLIMIT_MEMLOCK is met.
+ *   -ENOSPC: no room for the bytes, or they would pass RLIMIT_FSIZE.
+ *   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
+ *   -EMFILE, -ENFILE: as the kernel says them.
+ *
+ * The memory counts against the limits of the process that first touches a page (memory.max of its control group);
+ * without MAPSHARE_SPARSE that is this one, at once.
+ * Threads: any. Signals: not in a handler. Fork: the child has the region too, under the same token, and unmaps its
+ * own.
+ * Processes: whoever may look into this one (ptrace(2)) can also open /proc/PID/fd/N.
+ * Source: memfd_create(2).
+ */
+int mapshare_open_anonymous(const struct mapshare_options *options,
+                            size_t options_size,
+                            struct mapshare_region **ret_region);
 
 /**
  * Unmaps a region and forgets its token. Writes that were not flushed are not lost: the system brings them to the
@@ -825,6 +897,107 @@ int mapshare_lock_range(struct mapshare_region *region,
  * Threads: the one that took the lock. Signals: not in a handler. Source: fcntl(2).
  */
 int mapshare_unlock_range(struct mapshare_region *region, uint64_t offset, uint64_t length);
+
+/**
+ * Hands a region to whoever reads the other end of a Unix socket, with mapshare_receive: related or not, of any user,
+ * in any container. It goes as one message with one descriptor; the receiver has the region for as long as it likes,
+ * also when the sender unmaps it or ends.
+ *
+ * @param region  The region. A part of a file is sent as that part; the receiver's descriptor is of the whole file.
+ * @param socket  A connected Unix socket: stream, datagram or seqpacket. It stays the caller's.
+ * @param access  The most that the receiver may do: MAPSHARE_READ_ONLY, MAPSHARE_READ_WRITE or MAPSHARE_COPY_ON_WRITE.
+ *                What a copy-on-write region has written privately is not sent: the receiver sees the file.
+ * @return 0, or
+ *   -EBADF:  not an open region, or socket is not open.
+ *   -EACCES: more access than the region grants, as for mapshare_protect.
+ *   -EPERM:  anonymous memory for reading, without MAPSHARE_SEAL_FUTURE_WRITE or _WRITE: the receiver could open it
+ *            for writing through /proc/self/fd. Or for writing, with one of those seals: nobody can map it so any
+ *            more.
+ *   -EINVAL: access is unknown, or socket is not connected or no Unix socket; the region's length is 0.
+ *   -ENOTSOCK: socket is no socket.
+ *   -EPIPE:  the other side has closed. No SIGPIPE is raised.
+ *   -EAGAIN: socket is full and does not wait (O_NONBLOCK, SO_SNDTIMEO).
+ *   -EINTR:  a signal came while it waited; nothing was sent.
+ *   -EMFILE, -ENFILE: no free descriptor, or too many are under way that nobody has received yet.
+ *   -ENOMEM: as the kernel says it.
+ *
+ * Read-only is what it says: the receiver's descriptor is opened for reading only. A receiver can ask the kernel to
+ * open the file again, through /proc/self/fd, and then the file's permissions decide: for a user whom they let write,
+ * hand-over takes no right away. Of anonymous memory a seal decides, against everyone; with MAPSHARE_SEAL_SHRINK and
+ * _GROW too, no receiver can change its length either.
+ *
+ * Threads: any; the region may be unmapped meanwhile. Blocks: while a blocking socket is full. Signals: not in a
+ * handler.
+ * Source: unix(7) SCM_RIGHTS, sendmsg(2), proc(5) /proc/PID/fd.
+ */
+int mapshare_send(struct mapshare_region *region, int socket, uint32_t access);
+
+/**
+ * Takes a region that mapshare_send has sent. It consumes one message, also when it fails, unless the code is one of
+ * those marked *: a receiver goes on with the next. What it received and cannot use is closed.
+ *
+ * Nothing that comes is trusted: whatever a hostile sender does gives a code. What a sender can do is to cut the file
+ * short later, which is -ENXIO then as with any file; memory that carries MAPSHARE_SEAL_SHRINK (mapshare_info) it
+ * cannot cut. A file on FUSE can keep whoever touches it waiting.
+ *
+ * @param socket        The other end of a Unix socket; it stays the caller's. Where users are not to be trusted, ask
+ *                      for theirs (unix(7), SO_PEERCRED).
+ * @param options       As for mapshare_open_fd, and: access is at most what was sent; offset and length count inside
+ *                      what was handed over, 0 and 0 = all of it.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @param ret_region    Receives the region's token.
+ * @return 0, or
+ *   -EBADF:  * socket is not open.
+ *   -EINVAL: * ret_region is NULL; an option is unknown or contradicts another; socket is not connected or no Unix
+ *            socket. Or offset is not a multiple of the page size.
+ *   -ENOTSOCK: * socket is no socket.
+ *   -E2BIG:  * the options struct is larger than this library's, and its tail is not zero.
+ *   -EAGAIN: * nothing has come, and socket does not wait (O_NONBLOCK, SO_RCVTIMEO).
+ *   -EINTR:  * a signal came while it waited.
+ *   -EPROTO: what came is no hand-over: other bytes, no descriptor or several, one of a pipe, directory or device, one
+ *            that grants less than was said. Of a stream, up to 32 bytes were taken.
+ *   -EPIPE:  the other side has closed, and nothing is left to receive.
+ *   -EACCES: more access was asked than was handed over.
+ *   -ERANGE: offset + length leaves what was handed over.
+ *   -ENXIO:  the file is shorter than what was handed over, by now.
+ *   -EMFILE, -ENFILE: there was no free descriptor for the one that came.
+ *   -EPERM:  a seal forbids to map it writable.
+ *   -EEXIST, -ENOSPC, -ENOMEM, -EIO: as mapshare_open_fd.
+ *
+ * Threads: any; each message goes to one of those that wait. Blocks: on a blocking socket until something comes.
+ * Signals: not in a handler. Fork: as mapshare_open.
+ * Source: unix(7) SCM_RIGHTS, recvmsg(2) MSG_CMSG_CLOEXEC.
+ */
+int mapshare_receive(int socket,
+                     const struct mapshare_options *options,
+                     size_t options_size,
+                     struct mapshare_region **ret_region);
+
+/**
+ * Seals a region's memory, for everyone who has it and for good.
+ *
+ * @param region  The region: anonymous memory, or a memfd that allows sealing; opened with a descriptor for writing.
+ * @param seals   MAPSHARE_SEAL_SHRINK, _GROW, _WRITE, _FUTURE_WRITE and _SEAL, or'ed; those that are there already
+ *                stay.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: a bit of seals is unknown, to this library or to this kernel.
+ *   -EOPNOTSUPP: the region is a file: only memory files can be sealed.
+ *   -EACCES: the region's descriptor is for reading only.
+ *   -EPERM:  it carries MAPSHARE_SEAL_SEAL.
+ *   -EBUSY:  MAPSHARE_SEAL_WRITE while anyone has it mapped writable; a region that was opened MAPSHARE_READ_WRITE
+ *            counts also when mapshare_protect has narrowed it. MAPSHARE_SEAL_FUTURE_WRITE lets those there are go on
+ *            writing.
+ *
+ * To publish data that readers cannot change, and that no trick of theirs takes away: mapshare_seal with
+ * MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK, then mapshare_send MAPSHARE_READ_ONLY. The owner goes on writing,
+ * and growing within its reserve. What a seal forbids from then on, in resize, protect, open or send, is -EPERM with
+ * its name.
+ *
+ * Threads: any. Signals: not in a handler. Processes: all that have the memory are bound by it.
+ * Source: fcntl(2), "File Sealing".
+ */
+int mapshare_seal(struct mapshare_region *region, uint32_t seals);
 
 /**
  * The version of the library that runs, as text: "0.1.0".

@@ -7,12 +7,14 @@
 #![forbid(unsafe_code)]
 
 mod codes;
+mod handover;
 mod names;
 mod range_locks;
 mod reasons;
 
 use crate::sys::Errno;
 pub(crate) use codes::{describe, name};
+pub use handover::HandOverError;
 pub use names::NameError;
 pub use range_locks::RangeLockError;
 use reasons::{fault_reason, loss, sentence};
@@ -341,6 +343,26 @@ pub enum Error {
          file against shrinking, leave the flag out, or use mapshare_read and mapshare_write"
     )]
     Unguarded,
+    /// A seal of the memory file forbids it.
+    #[error("{asked} of {file} is refused: it carries {seal}, and seals stay for good; {remedy}")]
+    Sealed {
+        /// The file.
+        file: String,
+        /// What the call would do.
+        asked: &'static str,
+        /// The seal, by its name in the C interface.
+        seal: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Sealing, or sending, that the file's kind or state does not allow.
+    #[error("{sentence}")]
+    CannotSeal {
+        /// What was asked, what was found, what to do.
+        sentence: &'static str,
+        /// EPERM, EBUSY or EOPNOTSUPP.
+        errno: i32,
+    },
     /// The address space or memory lock limit has no room.
     #[error("there is no room for {length} bytes {place}")]
     NoMemory {
@@ -352,6 +374,9 @@ pub enum Error {
     /// What is the matter with a name, or with a path that comes from others.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// What is the matter with a hand-over.
+    #[error(transparent)]
+    HandOver(#[from] HandOverError),
     /// What is the matter with a lock of a range.
     #[error(transparent)]
     RangeLock(#[from] RangeLockError),

@@ -41,7 +41,7 @@ mod region;
 #[allow(non_camel_case_types)] // the C names
 pub mod ffi;
 
-pub use error::{Error, NameError, RangeLockError, Result};
+pub use error::{Error, HandOverError, NameError, RangeLockError, Result};
 pub use mem::view::View;
 pub use region::named::{sweep_named, unlink_named};
 pub use region::options::{Access, Options};

@@ -122,7 +122,9 @@ fn is_half_of_a_pair(source: &Path) -> bool {
 fn each_c_example_is_short_and_runs() {
     let workshop = Workshop::new();
     let sources = sources("c_examples", &["c"]);
-    for expected in ["write_and_read", "share_with_child", "two_programs", "named", "private_copy", "every_trap"] {
+    for expected in
+        ["write_and_read", "child_and_parent", "hand_over", "two_programs", "named", "private_copy", "every_trap"]
+    {
         assert!(sources.iter().any(|source| source.ends_with(format!("{expected}.c"))), "no c_examples/{expected}.c");
     }
     for source in sources {

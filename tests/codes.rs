@@ -30,6 +30,8 @@ fn calls_with(token: Token) -> Vec<(&'static str, Outcome)> {
         ("length", token.length().map(drop)),
         ("info", token.info().map(drop)),
         ("fd", token.fd().map(drop)),
+        ("send", token.send(0, MAPSHARE_READ_ONLY)),
+        ("seal", token.seal(0)),
         ("unmap", token.unmap()),
     ]
 }

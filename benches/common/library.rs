@@ -11,6 +11,10 @@ pub(crate) type Memset = unsafe extern "C" fn(*mut c_void, c_int, usize) -> *mut
 
 type Open = unsafe extern "C" fn(*const c_char, *const mapshare_options, usize, *mut *mut mapshare_region) -> c_int;
 type Unlink = unsafe extern "C" fn(*const c_char) -> c_int;
+type OpenAnonymous = unsafe extern "C" fn(*const mapshare_options, usize, *mut *mut mapshare_region) -> c_int;
+type HandOver = unsafe extern "C" fn(*mut mapshare_region, c_int, u32) -> c_int;
+type Receive = unsafe extern "C" fn(c_int, *const mapshare_options, usize, *mut *mut mapshare_region) -> c_int;
+type Seal = unsafe extern "C" fn(*mut mapshare_region, u32) -> c_int;
 type Unmap = unsafe extern "C" fn(*mut mapshare_region) -> c_int;
 type Read = unsafe extern "C" fn(*mut mapshare_region, u64, *mut c_void, usize) -> c_int;
 type Write = unsafe extern "C" fn(*mut mapshare_region, u64, *const c_void, usize) -> c_int;
@@ -23,6 +27,10 @@ pub(crate) struct Library {
     open: Open,
     open_named: Open,
     unlink_named: Unlink,
+    open_anonymous: OpenAnonymous,
+    pub(crate) send: HandOver,
+    receive: Receive,
+    pub(crate) seal: Seal,
     unmap: Unmap,
     pub(crate) read: Read,
     pub(crate) write: Write,
@@ -59,6 +67,10 @@ impl Library {
             open: function!(handle, c"mapshare_open", Open),
             open_named: function!(handle, c"mapshare_open_named", Open),
             unlink_named: function!(handle, c"mapshare_unlink_named", Unlink),
+            open_anonymous: function!(handle, c"mapshare_open_anonymous", OpenAnonymous),
+            send: function!(handle, c"mapshare_send", HandOver),
+            receive: function!(handle, c"mapshare_receive", Receive),
+            seal: function!(handle, c"mapshare_seal", Seal),
             unmap: function!(handle, c"mapshare_unmap", Unmap),
             read: function!(handle, c"mapshare_read", Read),
             write: function!(handle, c"mapshare_write", Write),
@@ -95,6 +107,20 @@ impl Library {
     pub(crate) fn unlink_named(&self, name: &CStr) {
         // SAFETY: a C string.
         self.check(unsafe { (self.unlink_named)(name.as_ptr()) });
+    }
+
+    pub(crate) fn open_anonymous(&self, options: &mapshare_options) -> Token {
+        let mut region = std::ptr::null_mut();
+        // SAFETY: a whole struct, and room for the token.
+        self.check(unsafe { (self.open_anonymous)(options, size_of_val(options), &mut region) });
+        Token(region)
+    }
+
+    pub(crate) fn receive(&self, socket: c_int, options: &mapshare_options) -> Token {
+        let mut region = std::ptr::null_mut();
+        // SAFETY: a whole struct, and room for the token.
+        self.check(unsafe { (self.receive)(socket, options, size_of_val(options), &mut region) });
+        Token(region)
     }
 
     pub(crate) fn unmap(&self, region: Token) {

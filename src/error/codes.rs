@@ -25,6 +25,7 @@ impl Error {
             Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
             Error::OutOfRange { .. } | Error::OutOfReserve { .. } | Error::PastReserve { .. } => Errno::ERANGE,
             Error::ViewsOut { .. } | Error::InUse { .. } => Errno::EBUSY,
+            Error::Sealed { .. } => Errno::EPERM,
             Error::NotThere { .. } => Errno::ENOENT,
             Error::IsLink { .. } => Errno::ELOOP,
             Error::Exists { .. } => Errno::EEXIST,
@@ -32,11 +33,13 @@ impl Error {
             Error::NoSpace { .. } => Errno::ENOSPC,
             Error::NoMemory { .. } => Errno::ENOMEM,
             Error::System { errno, .. }
+            | Error::CannotSeal { errno, .. }
             | Error::Fault { errno, .. }
             | Error::LostPages { errno, .. }
             | Error::ViewLostPages { errno, .. } => Errno(*errno),
             Error::Unguarded => Errno::EOPNOTSUPP,
             Error::Name(name) => name.errno(),
+            Error::HandOver(refusal) => refusal.errno(),
             Error::RangeLock(lock) => lock.errno(),
             Error::Interrupted => Errno::EINTR,
             Error::Internal => Errno::ENOTRECOVERABLE,
@@ -56,7 +59,11 @@ const CODES: &[(Errno, &str, &CStr)] = &[
     (Errno::EIO, "EIO", c"the device failed while a page was read or written"),
     (Errno::EBUSY, "EBUSY", c"views, queues or locks of this region are still out, or the role is taken"),
     (Errno::EOPNOTSUPP, "EOPNOTSUPP", c"this kind of region or file system cannot do it"),
-    (Errno::EAGAIN, "EAGAIN", c"the writers lapped the reader 64 times in one read; try again"),
+    (
+        Errno::EAGAIN,
+        "EAGAIN",
+        c"not now, try again: the socket does not wait, or writers lapped the reader 64 times in one read",
+    ),
     (Errno::E2BIG, "E2BIG", c"the options struct is newer than this library and uses what it does not know"),
     (Errno::EPROTO, "EPROTO", c"what came over the socket is not a hand-over"),
     (Errno::ENOENT, "ENOENT", c"no such file, directory or name; check it, or pass MAPSHARE_CREATE to make the file"),

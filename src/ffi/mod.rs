@@ -21,6 +21,7 @@ pub mod view;
 
 pub mod region;
 
+pub mod handover;
 pub mod range_lock;
 
 pub mod library;

@@ -149,13 +149,50 @@ pub unsafe extern "C" fn mapshare_open_at(
     guard("mapshare_open_at", || {
         // SAFETY: the caller passes a C string or NULL.
         let path = unsafe { c_path("path", path) }?;
-        if directory_fd == -1 {
-            return Err(Error::BadDescriptor { fd: directory_fd, found: "is no directory that is open" });
-        }
-        // SAFETY: not -1; the kernel refuses a number that is not open, and nothing here closes it.
-        let directory = unsafe { BorrowedFd::borrow_raw(directory_fd) };
+        // SAFETY: the descriptor stays the caller's for the call.
+        let directory = unsafe { borrowed(directory_fd, "is no directory that is open") }?;
         // SAFETY: the caller passes options of that size, and somewhere to put the token.
         unsafe { open_with(options, options_size, ret_region, |options| options.open_at(directory, path)) }
+    })
+}
+
+/// Makes a region of new memory, all zeros, that has no name: children have it after fork, and mapshare_send hands it
+/// to any other process. It is gone when the last process that has it unmaps it or ends, in whatever way.
+///
+/// It is a memory file, memfd_create(2), and not what mmap(2) calls MAP_ANONYMOUS: that can be shared with children of
+/// the process that made it only, cannot be handed to a process that runs already, and neither grows for all nor can be
+/// sealed.
+///
+/// @param options       access MAPSHARE_READ_WRITE and a length; offset 0. reserve, MAPSHARE_SPARSE, _POPULATE, _LOCKED
+///                      and _NO_HANDLER as for mapshare_open. MAPSHARE_HUGE_PAGES asks for transparent ones
+///                      (/sys/kernel/mm/transparent_hugepage/shmem_enabled). mode says who may open it through
+///                      /proc/PID/fd, without execute bits; 0 = 0600. MAPSHARE_CREATE and _EXCLUSIVE hold by
+///                      themselves; what is about paths means nothing here.
+/// @param options_size  sizeof *options.
+/// @param ret_region    Receives the region's token.
+/// @return 0, or
+///   -EINVAL: ret_region is NULL; access is not MAPSHARE_READ_WRITE, so that nothing could ever be in it; length is 0;
+///            offset is not 0; an option is unknown or contradicts another.
+///   -ENOMEM: more than the machine's memory and swap; no address space for reserve bytes; RLIMIT_MEMLOCK is met.
+///   -ENOSPC: no room for the bytes, or they would pass RLIMIT_FSIZE.
+///   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
+///   -EMFILE, -ENFILE: as the kernel says them.
+///
+/// The memory counts against the limits of the process that first touches a page (memory.max of its control group);
+/// without MAPSHARE_SPARSE that is this one, at once.
+/// Threads: any. Signals: not in a handler. Fork: the child has the region too, under the same token, and unmaps its
+/// own.
+/// Processes: whoever may look into this one (ptrace(2)) can also open /proc/PID/fd/N.
+/// Source: memfd_create(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mapshare_open_anonymous(
+    options: *const mapshare_options,
+    options_size: usize,
+    ret_region: *mut *mut mapshare_region,
+) -> c_int {
+    guard("mapshare_open_anonymous", || {
+        // SAFETY: the caller passes options of that size, and somewhere to put the token.
+        unsafe { open_with(options, options_size, ret_region, |options| options.open_anonymous()) }
     })
 }
 
@@ -179,6 +216,18 @@ pub extern "C" fn mapshare_unmap(region: *mut mapshare_region) -> c_int {
         drop(region.remove());
         Ok(())
     })
+}
+
+/// A descriptor that the caller passed; refused as one that `found` describes when it cannot be any.
+///
+/// # Safety
+/// Nobody closes it while it is used.
+pub(super) unsafe fn borrowed<'a>(fd: c_int, found: &'static str) -> Result<BorrowedFd<'a>> {
+    if fd == -1 {
+        return Err(Error::BadDescriptor { fd, found });
+    }
+    // SAFETY: not -1; the kernel refuses a number that is not open, and the caller sees to it that it stays.
+    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
 /// What all opening functions do around the one call that differs.

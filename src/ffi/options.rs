@@ -72,8 +72,21 @@ pub const MAPSHARE_LOCK_EXCLUSIVE: u32 = 2;
 pub const MAPSHARE_BACKING_FILE: u32 = 1;
 /// mapshare_region_info.backing: opened by a name of shared memory.
 pub const MAPSHARE_BACKING_NAMED: u32 = 2;
+/// mapshare_region_info.backing: anonymous memory, made by mapshare_open_anonymous or received.
+pub const MAPSHARE_BACKING_ANONYMOUS: u32 = 3;
 /// mapshare_region_info.backing: opened by a descriptor.
 pub const MAPSHARE_BACKING_FD: u32 = 4;
+
+/// mapshare_seal: no further seals. This and the next four are the numbers of fcntl(2) F_ADD_SEALS.
+pub const MAPSHARE_SEAL_SEAL: u32 = 0x1;
+/// mapshare_seal: nobody makes it shorter. Whoever opens it after that can trust its bytes to stay, without a handler.
+pub const MAPSHARE_SEAL_SHRINK: u32 = 0x2;
+/// mapshare_seal: nobody makes it longer.
+pub const MAPSHARE_SEAL_GROW: u32 = 0x4;
+/// mapshare_seal: nobody writes. -EBUSY as long as anyone has it mapped writable.
+pub const MAPSHARE_SEAL_WRITE: u32 = 0x8;
+/// mapshare_seal: nobody writes but those who have it mapped writable already, as its owner. Since Linux 5.1.
+pub const MAPSHARE_SEAL_FUTURE_WRITE: u32 = 0x10;
 
 const FLAGS: u64 = MAPSHARE_CREATE
     | MAPSHARE_EXCLUSIVE
@@ -135,7 +148,8 @@ pub struct mapshare_region_info {
     pub access: u32,
     /// MAPSHARE_BACKING_FILE or another of that group.
     pub backing: u32,
-    /// The seals of a memory file as fcntl(2) F_GET_SEALS gives them, 0 for other files.
+    /// The seals of a memory file as fcntl(2) F_GET_SEALS gives them: MAPSHARE_SEAL_SHRINK and its like, or'ed, and
+    /// what else the kernel has: 0x20 says that the memory cannot be made executable. 0 for other files, but 1 on a tmpfs.
     pub seals: u32,
     /// Views that are out.
     pub views: u32,
@@ -254,6 +268,19 @@ pub(super) fn timeout(nanoseconds: i64) -> Option<Duration> {
     u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
 }
 
+/// The seals that a number of the C interface stands for.
+pub(super) fn seals(bits: u32) -> Result<u32> {
+    const KNOWN: u32 = MAPSHARE_SEAL_SEAL
+        | MAPSHARE_SEAL_SHRINK
+        | MAPSHARE_SEAL_GROW
+        | MAPSHARE_SEAL_WRITE
+        | MAPSHARE_SEAL_FUTURE_WRITE;
+    match bits & !KNOWN {
+        0 => Ok(bits),
+        unknown => Err(Error::UnknownFlags { field: "seals", unknown: unknown.into(), known: KNOWN.into() }),
+    }
+}
+
 impl From<Info> for mapshare_region_info {
     fn from(info: Info) -> mapshare_region_info {
         mapshare_region_info {
@@ -274,6 +301,7 @@ impl From<Info> for mapshare_region_info {
             backing: match info.backing {
                 Backing::File => MAPSHARE_BACKING_FILE,
                 Backing::Named => MAPSHARE_BACKING_NAMED,
+                Backing::Anonymous => MAPSHARE_BACKING_ANONYMOUS,
                 Backing::Fd => MAPSHARE_BACKING_FD,
             },
             seals: info.seals,

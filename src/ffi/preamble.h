@@ -47,6 +47,9 @@
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
  *                  its own. A call that another thread was in at that moment does not hold the child up. Locks of
  *                  ranges stay the parent's alone.
+ *   Anonymous      mmap(2) with MAP_ANONYMOUS shares with the children of one process only. mapshare_open_anonymous
+ *                  makes memory that they have as well, and that mapshare_send hands to any process that runs.
+ *   Hand-over      Of a file, its permissions decide what a receiver may reopen; of anonymous memory, its seals do.
  *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
  *   Remote files   NFS, CIFS and FUSE may show another machine's writes late or never. Share between processes of one
  *                  machine.
@@ -76,19 +79,23 @@
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
  *   EBUSY            views or locks of the region are still out, a call sleeps in it, or this one was made inside one;
- *                    a name that was about to go with its last user all the time
+ *                    a name that was about to go with its last user all the time; for a seal, a mapping that may write
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
- *   EPERM            a seal or file attribute forbids it; the lock is not yours
+ *   EPERM            a seal or file attribute forbids it, or sending needs one that is missing; the lock is not yours
  *   EDEADLK          this thread holds the lock already
  *   ETIMEDOUT        the time given has passed
- *   EINTR            a signal handler ran while the call waited
+ *   EINTR            a signal handler ran while the call waited; nothing has happened
+ *   EPROTO           what came over the socket is not a hand-over
+ *   EPIPE            the other side of the socket has closed
+ *   EAGAIN           the socket is not ready, and does not wait
+ *   ENOTSOCK         the descriptor is not a socket
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE ENOLCK EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER, locks,
- *                    MAPSHARE_BENEATH, and more
+ *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER, seals on files,
+ *                    locks, MAPSHARE_BENEATH, and more
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE

@@ -5,7 +5,7 @@
 //! hugetlbfs is the exception, where mapping extends the file: there the rest of the reserve is kept inaccessible
 //! and mapped as the region grows.
 
-use super::atomic::{AtomicU64, Ordering};
+use super::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::guard;
 use super::lost::Lost;
 use super::pins;
@@ -96,6 +96,8 @@ pub(crate) struct Mapping {
     sharing: Sharing,
     /// What keeps accesses from ending in a signal.
     protector: Protector,
+    /// Whether a seal does so by now, where it was the kernel.
+    sealed: AtomicBool,
     /// Pages that views lost.
     pub(super) lost: Lost,
     /// Accesses that ended in an error or in a page of zeros.
@@ -128,6 +130,7 @@ impl Mapping {
             offset,
             sharing,
             protector,
+            sealed: AtomicBool::new(false),
             lost: Lost::new(capacity, paging.page_size),
             faults: AtomicU64::new(0),
         };
@@ -194,7 +197,19 @@ impl Mapping {
     }
 
     pub(crate) fn protector(&self) -> Protector {
-        self.protector
+        match self.protector {
+            // ORDER: Relaxed, partner trust_seal: the seal is in the kernel before this is set, and nothing else is said.
+            Protector::SystemCalls if self.sealed.load(Ordering::Relaxed) => Protector::Seal,
+            protector => protector,
+        }
+    }
+
+    /// From now on the file cannot shrink, and has all bytes up to the length. Where a handler is, it stays: pages may have
+    /// been lost before.
+    pub(crate) fn trust_seal(&self) {
+        if !self.paging.is_huge() {
+            self.sealed.store(true, Ordering::Relaxed); // ORDER: Relaxed, partner protector()
+        }
     }
 
     /// The address of a span's first byte. Spans come from `span`, so that it lies inside the pages.
@@ -334,28 +349,36 @@ impl Mapping {
         let capacity = whole_pages(reserve, self.page_size())?;
         let base = match self.sharing {
             _ if self.paging.mapping_extends_file => return Err(Errno::EOPNOTSUPP),
-            Sharing::Shared => {
-                let base = map::map(self.file.as_fd(), self.offset, capacity, protection, self.sharing)?;
-                // SAFETY: the pages are ours; `&mut self` says that no call is in flight, and no view is out, since
-                // views share the mapping.
-                unsafe { map::unmap(self.base, self.capacity) }?;
-                base
-            }
+            Sharing::Shared => match map::map(self.file.as_fd(), self.offset, capacity, protection, self.sharing) {
+                Ok(base) => {
+                    // SAFETY: the pages are ours; `&mut self` says that no call is in flight, and no view is out, since
+                    // views share the mapping.
+                    unsafe { map::unmap(self.base, self.capacity) }?;
+                    base
+                }
+                // A seal forbids new mappings that may write; the one there is may be moved.
+                Err(Errno::EPERM) => self.moved(capacity)?,
+                Err(errno) => return Err(errno),
+            },
             // Pages that this process has written are in the mapping only, so that it has to move itself.
-            Sharing::Private => {
-                // SAFETY: as above.
-                let moved = unsafe { map::remap(self.base, self.capacity, capacity) };
-                moved.map_err(|errno| match errno {
-                    // An offset too large, or a mapping in several parts, as advice for one of them leaves it.
-                    Errno::EINVAL | Errno::EFAULT => Errno::ENOMEM,
-                    errno => errno,
-                })?
-            }
+            Sharing::Private => self.moved(capacity)?,
         };
         self.base = base;
         self.capacity = capacity;
         self.lost = Lost::new(capacity, self.page_size());
         Ok(())
+    }
+
+    /// Moves the mapping itself; where it is now.
+    fn moved(&mut self, capacity: usize) -> Result<NonNull<u8>, Errno> {
+        // SAFETY: the pages are ours; `&mut self` says that no call is in flight, and no view is out, since views share
+        // the mapping.
+        let moved = unsafe { map::remap(self.base, self.capacity, capacity) };
+        moved.map_err(|errno| match errno {
+            // An offset too large, or a mapping in several parts, as advice for one of them leaves it.
+            Errno::EINVAL | Errno::EFAULT => Errno::ENOMEM,
+            errno => errno,
+        })
     }
 
     /// How many views are out that reach past `length`; all with a length of 0.

@@ -4,9 +4,9 @@
 //! use the region, and nothing moves. What takes bytes or addresses away (shrinking, moving) needs `&mut`: the
 //! caller sees to it that no call is in flight.
 
-use super::Region;
 use super::name::Name;
 use super::options::Access;
+use super::{Region, seal};
 use crate::error::{Error, Result};
 use crate::mem::atomic::Ordering;
 use crate::sys::Errno;
@@ -67,7 +67,7 @@ impl Region {
         let (size, end) = (self.status()?.size, mapping.file_length_for(length));
         if size > end {
             file::set_length(mapping.file(), end)
-                .map_err(|errno| Error::system("ftruncate", "the region's file", errno))?;
+                .map_err(|errno| seal::SHRINKING.told(file::seals(mapping.file()), Name::Own, errno))?;
         }
         self.extend_file(size.min(end), length)?; // another process may have cut it shorter still
         mapping.set_length(length);
@@ -91,7 +91,7 @@ impl Region {
     /// Makes bytes that the file has accessible; one caller at a time.
     fn lengthen(&self, length: u64) -> Result<()> {
         let added = self.mapping().prepare(length, self.access().protection());
-        let added = added.map_err(|errno| Error::system("mmap", "the region's file", errno))?;
+        let added = added.map_err(|errno| seal::MAPPING.told(file::seals(self.file()), Name::Own, errno))?;
         self.bring_in(added)?;
         self.mapping().set_length(length);
         Ok(())
@@ -207,7 +207,7 @@ impl Region {
         let mapping = Arc::get_mut(&mut self.mapping).ok_or(Error::ViewsOut { views, asked })?;
         mapping.relocate(reserve, protection).map_err(|errno| match errno {
             errno if is_no_memory(errno) => Error::NoMemory { length: reserve, place: ADDRESS_SPACE },
-            errno => Error::system("mmap", "the region's file", errno),
+            errno => seal::MAPPING.told(file::seals(mapping.file()), Name::Own, errno),
         })?;
         self.bring_in(self.whole()?)
     }
@@ -215,13 +215,18 @@ impl Region {
     /// Puts the file's pages back where views have lost pages.
     fn restore(&self) -> Result<()> {
         let restored = self.mapping().restore(self.access().protection());
-        restored.map_err(|errno| Error::system("mmap", "the region's file", errno))
+        restored.map_err(|errno| seal::MAPPING.told(file::seals(self.file()), Name::Own, errno))
     }
 }
 
 /// Where address space for a region comes from, and what to do when there is none.
 pub(super) const ADDRESS_SPACE: &str =
     "in the address space of this process; ask for less, or see RLIMIT_AS, vm.max_map_count and RLIMIT_MEMLOCK";
+
+/// Where bytes of memory files come from. Without a check the kernel would give all that it has, and then end programs.
+const MEMORY: &str = "in the memory and swap of this machine; ask for less, or pass MAPSHARE_SPARSE";
+/// Up to here memory is not counted beforehand: any machine has as much.
+const LARGE: u64 = 64 << 20;
 
 /// Whether that is what mmap(2) or mremap(2) says: EAGAIN where the process locks all that it maps.
 pub(super) fn is_no_memory(errno: Errno) -> bool {
@@ -246,12 +251,15 @@ pub(super) fn extend(file: BorrowedFd, name: Name, size: u64, range: Range<u64>,
     let (offset, length) = (range.start, range.end - range.start);
     check_file_length(name, size, offset, length)?;
     let no_space = |reason| Error::NoSpace { file: name.into(), offset, length, reason };
+    if !sparse && length > LARGE && file::memory_behind(file).is_some_and(|memory| length > memory) {
+        return Err(Error::NoMemory { length, place: MEMORY });
+    }
     let result = if sparse { extend_sparse(file, size, range.end) } else { reserve(file, size, &range) };
     result.map_err(|errno| match errno {
         Errno::ENOSPC => no_space("the file system is full; free some, or ask for less"),
         Errno::EDQUOT => no_space("this user's disk quota is used up; free some, or ask for less"),
         Errno::EFBIG => no_space("the file system has no files that long; ask for less"),
-        errno => Error::system("fallocate", name, errno),
+        errno => seal::GROWING.told(file::seals(file), name, errno),
     })
 }
 

@@ -4,7 +4,7 @@ use super::grow;
 use super::last_user::LastUser;
 use super::name::Name;
 use super::options::{Access, Options};
-use super::{Backing, Region};
+use super::{Backing, Region, seal};
 use crate::error::{Error, Result};
 use crate::mem::mapping::{self, Mapping, Paging, Protector, Request};
 use crate::sys::Errno;
@@ -73,7 +73,8 @@ impl Options {
             grow::check_file_length(name, status.size, self.offset, length)?;
         }
         let protection = self.access.protection();
-        let protector = self.protector(file.as_fd(), &status, paging);
+        let seals = if status.is_unnamed { file::seals(file.as_fd()) } else { 0 };
+        let protector = self.protector(seals, paging);
         if protector == Protector::Handler {
             super::arm()?;
         }
@@ -90,7 +91,7 @@ impl Options {
         let mapping = Mapping::new(request, paging).map_err(|errno| match errno {
             errno if grow::is_no_memory(errno) => Error::NoMemory { length: reserve, place: grow::ADDRESS_SPACE },
             Errno::ENODEV => not_mappable(name),
-            errno => Error::system("mmap", name, errno),
+            errno => seal::MAPPING.told(seals, name, errno),
         })?;
         let mut region = Region::new(mapping, self, backing, writable, reaches_end);
         region.user = user;
@@ -111,8 +112,8 @@ impl Options {
 
     /// What keeps accesses from ending in a signal. Files that cannot shrink and live in memory need no handler, so that a
     /// process that has only those installs none.
-    fn protector(&self, file: BorrowedFd, status: &Status, paging: Paging) -> Protector {
-        if status.is_unnamed && file::seals(file) & file::SEAL_SHRINK != 0 && !paging.is_huge() {
+    fn protector(&self, seals: u32, paging: Paging) -> Protector {
+        if seals & file::SEAL_SHRINK != 0 && !paging.is_huge() {
             Protector::Seal
         } else if self.no_handler {
             Protector::SystemCalls

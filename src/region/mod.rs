@@ -2,8 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+mod anonymous;
 mod create;
 mod grow;
+pub(crate) mod handover;
 mod last_user;
 mod map;
 mod name;
@@ -12,6 +14,7 @@ mod open;
 pub(crate) mod options;
 mod patience;
 pub(crate) mod range_lock;
+mod seal;
 
 use crate::error::{Error, RangeLockError, Result};
 use crate::mem::atomic::AtomicBool;
@@ -62,6 +65,8 @@ pub enum Backing {
     File,
     /// A name of shared memory.
     Named,
+    /// Memory without a name, made here or handed over.
+    Anonymous,
     /// A descriptor.
     Fd,
 }
@@ -275,20 +280,7 @@ impl Region {
                     "the region is shared; whether writes are private is decided at open, with MAPSHARE_COPY_ON_WRITE",
                 ));
             }
-            Access::ReadWrite if !self.is_shared() => {
-                return Err(Error::AccessExceeded {
-                    access: access.name(),
-                    granted: "the region was opened MAPSHARE_COPY_ON_WRITE and never writes through",
-                    remedy: "open it MAPSHARE_READ_WRITE",
-                });
-            }
-            Access::ReadWrite if !self.writable => {
-                return Err(Error::AccessExceeded {
-                    access: access.name(),
-                    granted: "the region was opened for reading only",
-                    remedy: "open it MAPSHARE_READ_WRITE",
-                });
-            }
+            Access::ReadWrite => self.check_grants_writing()?,
             _ => {}
         }
         let views = self.views();
@@ -296,7 +288,7 @@ impl Region {
             return Err(Error::ViewsOut { views, asked: "making it read-only would end writing through them" });
         }
         let changed = self.mapping.protect(access.protection());
-        changed.map_err(|errno| Error::system("mprotect", "the region", errno))?;
+        changed.map_err(|errno| seal::WIDENING.told(file::seals(self.file()), name::Name::Own, errno))?;
         self.access = access;
         Ok(())
     }
@@ -419,6 +411,18 @@ impl Region {
             });
         }
         Ok(())
+    }
+
+    /// Whether shared writing is within the rights that the region was opened with.
+    fn check_grants_writing(&self) -> Result<()> {
+        let (granted, remedy) = match (self.is_shared(), self.writable) {
+            (true, true) => return Ok(()),
+            (false, _) => {
+                ("the region was opened MAPSHARE_COPY_ON_WRITE and never writes through", "open it MAPSHARE_READ_WRITE")
+            }
+            (true, false) => ("the region was opened for reading only", "open it MAPSHARE_READ_WRITE"),
+        };
+        Err(Error::AccessExceeded { access: Access::ReadWrite.name(), granted, remedy })
     }
 
     fn is_shared(&self) -> bool {

@@ -9,6 +9,10 @@ use std::path::Path;
 pub(super) enum Name<'a> {
     Path(&'a Path),
     Descriptor(i32),
+    /// Memory without a name.
+    Anonymous,
+    /// What came over a socket.
+    HandedOver,
     /// The one that a region has open.
     Own,
 }
@@ -18,6 +22,8 @@ impl From<Name<'_>> for String {
         match name {
             Name::Path(path) => shortened(path),
             Name::Descriptor(fd) => format!("descriptor {fd}"),
+            Name::Anonymous => "the anonymous memory".into(),
+            Name::HandedOver => "what was handed over".into(),
             Name::Own => "the region's file".into(),
         }
     }

@@ -84,11 +84,7 @@ impl Options {
         if self.exclusive {
             return Err(Error::Exists { file: name.into() });
         }
-        if self.unlink_last {
-            return Err(Error::Contradiction(
-                "MAPSHARE_UNLINK_LAST removes a name, and a descriptor does not tell its; open the file by its path",
-            ));
-        }
+        self.check_nameless()?;
         let failed = |call: &'static str| move |errno| Error::system(call, name, errno);
         let status = file::status(file.as_fd()).map_err(failed("fstat"))?;
         check_kind(status.kind, name)?;

@@ -205,4 +205,14 @@ impl Options {
         }
         Ok(())
     }
+
+    /// Finds what is wrong with them for what has no name here.
+    pub(super) fn check_nameless(&self) -> Result<()> {
+        if self.unlink_last {
+            return Err(Error::Contradiction(
+                "MAPSHARE_UNLINK_LAST removes a name, and what has none here cannot lose it; open a file by its path",
+            ));
+        }
+        Ok(())
+    }
 }

@@ -302,14 +302,64 @@ pub(crate) fn granted(fd: BorrowedFd) -> Result<Granted, Errno> {
     })
 }
 
-/// The seal against shrinking among `seals`.
+/// The seals that fcntl(2) F_ADD_SEALS knows, by its numbers.
+pub(crate) const SEAL_SEAL: u32 = libc::F_SEAL_SEAL as u32;
 pub(crate) const SEAL_SHRINK: u32 = libc::F_SEAL_SHRINK as u32;
+pub(crate) const SEAL_GROW: u32 = libc::F_SEAL_GROW as u32;
+pub(crate) const SEAL_WRITE: u32 = libc::F_SEAL_WRITE as u32;
+/// KERNEL: since 5.1; EINVAL before.
+pub(crate) const SEAL_FUTURE_WRITE: u32 = libc::F_SEAL_FUTURE_WRITE as u32;
 
-/// The seals of a memfd as F_GET_SEALS gives them; 0 for files that cannot carry any.
-pub(crate) fn seals(fd: BorrowedFd) -> u32 {
+/// The seals of a file that lives in memory, as F_GET_SEALS gives them; None for files that cannot carry any.
+pub(crate) fn seals_if_any(fd: BorrowedFd) -> Option<u32> {
     // SAFETY: F_GET_SEALS only asks.
     let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
-    u32::try_from(seals).unwrap_or(0)
+    u32::try_from(seals).ok()
+}
+
+/// As `seals_if_any`, 0 for files that cannot carry any.
+pub(crate) fn seals(fd: BorrowedFd) -> u32 {
+    seals_if_any(fd).unwrap_or(0)
+}
+
+/// Adds seals, for good. EBUSY: a mapping that may write stands against SEAL_WRITE. EPERM: sealed against it, or the
+/// descriptor is not open for writing. EINVAL: the file cannot carry seals, or this kernel does not know one of them.
+pub(crate) fn add_seals(fd: BorrowedFd, seals: u32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    Errno::check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) }).map(drop)
+}
+
+/// A new memory file, empty, that may be sealed and that nobody can execute. `label` is what /proc shows.
+pub(crate) fn create_memory(label: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: a C string.
+    let create = |flags| Errno::check(unsafe { libc::memfd_create(label.as_ptr(), flags) });
+    let fd = match create(flags | libc::MFD_NOEXEC_SEAL) {
+        // KERNEL: before 6.3 the flag is unknown.
+        Err(Errno::EINVAL) => create(flags)?,
+        result => result?,
+    };
+    // SAFETY: memfd_create has just made this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The bytes of memory and swap of this machine, where the file takes its bytes from there without a limit of its own, as
+/// memory files do; None for other files.
+pub(crate) fn memory_behind(fd: BorrowedFd) -> Option<u64> {
+    let mut stat = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the kernel fills the struct or fails.
+    Errno::check(unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) }).ok()?;
+    // SAFETY: fstatfs has succeeded and filled the struct.
+    let stat = unsafe { stat.assume_init() };
+    if stat.f_type != libc::TMPFS_MAGIC || stat.f_blocks != 0 {
+        return None;
+    }
+    let mut info = MaybeUninit::<libc::sysinfo>::uninit();
+    // SAFETY: the kernel fills the struct or fails.
+    Errno::check(unsafe { libc::sysinfo(info.as_mut_ptr()) }).ok()?;
+    // SAFETY: sysinfo has succeeded and filled the struct.
+    let info = unsafe { info.assume_init() };
+    Some(info.totalram.saturating_add(info.totalswap).saturating_mul(info.mem_unit.into()))
 }
 
 /// Whether the file lives on hugetlbfs, where pages are huge and mapping reserves them.

@@ -11,5 +11,6 @@ pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod process;
 pub(crate) mod signal;
+pub(crate) mod socket;
 
 pub(crate) use errno::Errno;

@@ -1,7 +1,9 @@
 /* Codes as a C program meets them. */
 #include "check.h"
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +20,69 @@ static int try_open(const char *path, uint64_t flags, uint32_t access, uint64_t 
     result = mapshare_open(path, &options, sizeof options, &region);
     CHECK((result < 0) == (region == untouched));
     return result < 0 ? result : mapshare_unmap(region);
+}
+
+static void nothing(int number) { (void)number; }
+
+/* Sends and receives that come to nothing. `file` is no memory. */
+static void hand_over(mapshare_region *file) {
+    mapshare_options options = {0};
+    mapshare_region *memory = NULL, *received = untouched;
+    struct sigaction action;
+    char garbage[32] = {0};
+    int ends[2], ordinary = open("file", O_RDWR), fd;
+    options.length = 100;
+    REFUSED(mapshare_open_anonymous(&options, sizeof options, &memory), EINVAL);
+    options.access = MAPSHARE_READ_WRITE;
+    CHECK(mapshare_open_anonymous(&options, sizeof options, &memory) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+
+    REFUSED(mapshare_seal(file, MAPSHARE_SEAL_SHRINK), EOPNOTSUPP);
+    REFUSED(mapshare_seal(memory, 0x40), EINVAL);
+    REFUSED(mapshare_seal(memory, MAPSHARE_SEAL_WRITE), EBUSY);
+    REFUSED(mapshare_seal(NULL, 0), EBADF);
+    REFUSED(mapshare_send(NULL, ends[0], 0), EBADF);
+    REFUSED(mapshare_send(memory, -1, MAPSHARE_READ_WRITE), EBADF);
+    REFUSED(mapshare_send(memory, ordinary, MAPSHARE_READ_WRITE), ENOTSOCK);
+    REFUSED(mapshare_send(memory, ends[0], 3), EINVAL);
+    REFUSED(mapshare_send(memory, ends[0], MAPSHARE_READ_ONLY), EPERM);
+    CHECK(mapshare_protect(file, MAPSHARE_READ_ONLY) == 0 && mapshare_protect(file, MAPSHARE_READ_WRITE) == 0);
+
+    REFUSED(mapshare_receive(-1, NULL, 0, &received), EBADF);
+    REFUSED(mapshare_receive(ordinary, NULL, 0, &received), ENOTSOCK);
+    REFUSED(mapshare_receive(ends[1], NULL, 0, NULL), EINVAL);
+    REFUSED(mapshare_receive(ends[1], NULL, 0, &received), EAGAIN);
+    CHECK(write(ends[0], garbage, sizeof garbage) == sizeof garbage);
+    REFUSED(mapshare_receive(ends[1], NULL, 0, &received), EPROTO);
+    options.length = 101;
+    CHECK(mapshare_send(memory, ends[0], MAPSHARE_READ_WRITE) == 0);
+    REFUSED(mapshare_receive(ends[1], &options, sizeof options, &received), ERANGE);
+    options.length = 0;
+    CHECK(mapshare_send(file, ends[0], MAPSHARE_READ_ONLY) == 0);
+    REFUSED(mapshare_receive(ends[1], &options, sizeof options, &received), EACCES);
+    CHECK(mapshare_send(file, ends[0], MAPSHARE_READ_WRITE) == 0 && ftruncate(ordinary, 50) == 0);
+    REFUSED(mapshare_receive(ends[1], NULL, 0, &received), ENXIO);
+    CHECK(mapshare_send(memory, ends[0], MAPSHARE_READ_WRITE) == 0);
+    CHECK(mapshare_receive(ends[1], &options, sizeof options, &received) == 0 && mapshare_unmap(received) == 0);
+    received = untouched;
+    CHECK(ftruncate(ordinary, 100) == 0 && fcntl(ends[1], F_SETFL, 0) == 0);
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = nothing;
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0 && ualarm(1000, 1000) == 0);
+    REFUSED(mapshare_receive(ends[1], NULL, 0, &received), EINTR);
+    ualarm(0, 0);
+    CHECK(close(ends[0]) == 0);
+    REFUSED(mapshare_receive(ends[1], NULL, 0, &received), EPIPE);
+    REFUSED(mapshare_send(memory, ends[1], MAPSHARE_READ_WRITE), EPIPE);
+    CHECK(received == untouched && close(ends[1]) == 0 && close(ordinary) == 0);
+
+    CHECK(mapshare_seal(memory, MAPSHARE_SEAL_GROW | MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SEAL) == 0);
+    REFUSED(mapshare_seal(memory, MAPSHARE_SEAL_SHRINK), EPERM);
+    REFUSED(mapshare_resize(memory, 200), EPERM);
+    fd = mapshare_fd(memory);
+    REFUSED(mapshare_open_fd(fd, &options, sizeof options, &received), EPERM);
+    CHECK(close(fd) == 0 && mapshare_unmap(memory) == 0);
 }
 
 int main(void) {
@@ -110,6 +175,7 @@ int main(void) {
     REFUSED(mapshare_unlock_range(region, 0, 1), EPERM);
     REFUSED(mapshare_resize(region, 0), EINVAL);
 
+    hand_over(region);
     CHECK(mapshare_view(region, 0, 1, &view) == 0);
     REFUSED(mapshare_unmap(region), EBUSY);
     REFUSED(mapshare_resize(region, UINT64_C(1) << 30), EBUSY);

@@ -3,7 +3,28 @@
 #include "check.h"
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+/* Memory without a name, sealed, sent and received. */
+static void hand_over(void) {
+    mapshare_options options = {0};
+    mapshare_region *owner = NULL, *receiver = NULL;
+    mapshare_region_info info;
+    char byte = 0;
+    int ends[2];
+    options.access = MAPSHARE_READ_WRITE;
+    options.length = 100;
+    CHECK(mapshare_open_anonymous(&options, sizeof options, &owner) == 0 && mapshare_length(owner) == 100);
+    CHECK(mapshare_seal(owner, MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    CHECK(mapshare_send(owner, ends[0], MAPSHARE_READ_ONLY) == 0);
+    CHECK(mapshare_receive(ends[1], NULL, 0, &receiver) == 0);
+    CHECK(mapshare_write(owner, 99, "x", 1) == 0 && mapshare_read(receiver, 99, &byte, 1) == 0 && byte == 'x');
+    CHECK(mapshare_info(receiver, &info, sizeof info) == 0 && info.backing == MAPSHARE_BACKING_ANONYMOUS);
+    CHECK((info.seals & 0x1f) == (MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK));
+    CHECK(mapshare_unmap(receiver) == 0 && mapshare_unmap(owner) == 0 && close(ends[0]) == 0 && close(ends[1]) == 0);
+}
 
 int main(void) {
     char buffer[64];
@@ -78,6 +99,7 @@ int main(void) {
         REFUSED(mapshare_unlink_named(name), ENOENT);
     }
 
+    hand_over();
     CHECK(mapshare_arm() == 0);
     CHECK(mapshare_version_number() == 1 << 8 && strcmp(mapshare_version(), "0.1.0") == 0);
     CHECK(strcmp(mapshare_strerror(0), "success") == 0 && strcmp(mapshare_strerror(-EIO), mapshare_strerror(EIO)) == 0);

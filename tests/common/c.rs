@@ -2,7 +2,7 @@
 
 use super::doors::{Failure, Outcome};
 use mapshare::ffi::options::{mapshare_options, mapshare_region, mapshare_region_info};
-use mapshare::ffi::{access, library, named, open, range_lock, region, view};
+use mapshare::ffi::{access, handover, library, named, open, range_lock, region, view};
 use std::ffi::{CStr, CString, OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -96,7 +96,29 @@ pub(crate) fn sweep_named(prefix: &OsStr) -> Outcome<u64> {
     outcome("mapshare_sweep_named", unsafe { named::mapshare_sweep_named(prefix.as_ptr()) }).map(i64::unsigned_abs)
 }
 
+pub(crate) fn open_anonymous(options: &mapshare_options) -> Outcome<Token> {
+    opened("mapshare_open_anonymous", |ret| {
+        // SAFETY: a whole struct, and room for the token.
+        unsafe { open::mapshare_open_anonymous(options, size_of_val(options), ret) }
+    })
+}
+
+pub(crate) fn receive(socket: i32, options: &mapshare_options) -> Outcome<Token> {
+    opened("mapshare_receive", |ret| {
+        // SAFETY: a whole struct, and room for the token.
+        unsafe { handover::mapshare_receive(socket, options, size_of_val(options), ret) }
+    })
+}
+
 impl Token {
+    pub(crate) fn send(self, socket: i32, access: u32) -> Outcome {
+        outcome("mapshare_send", handover::mapshare_send(self.pointer(), socket, access)).map(drop)
+    }
+
+    pub(crate) fn seal(self, seals: u32) -> Outcome {
+        outcome("mapshare_seal", handover::mapshare_seal(self.pointer(), seals)).map(drop)
+    }
+
     pub(crate) fn pointer(self) -> *mut mapshare_region {
         ptr::without_provenance_mut(self.0 as usize)
     }

@@ -72,6 +72,7 @@ fn rust_options(options: &mapshare_options) -> Options {
         .beneath(flag(MAPSHARE_BENEATH))
         .sparse(flag(MAPSHARE_SPARSE))
         .unlink_last(flag(MAPSHARE_UNLINK_LAST))
+        .no_handler(flag(MAPSHARE_NO_HANDLER))
 }
 
 fn rust_access(access: u32) -> Access {
@@ -140,6 +141,20 @@ impl Door {
         match self {
             Door::Rust => Ok(Opened::rust(rust_options(options).open_at(borrowed(fd), path)?)),
             Door::C => Ok(Opened::c(c::open_at(fd, path.as_ref(), options)?)),
+        }
+    }
+
+    pub(crate) fn open_anonymous(self, options: &mapshare_options) -> Outcome<Opened> {
+        match self {
+            Door::Rust => Ok(Opened::rust(rust_options(options).open_anonymous()?)),
+            Door::C => Ok(Opened::c(c::open_anonymous(options)?)),
+        }
+    }
+
+    pub(crate) fn receive(self, socket: i32, options: &mapshare_options) -> Outcome<Opened> {
+        match self {
+            Door::Rust => Ok(Opened::rust(rust_options(options).receive(borrowed(socket))?)),
+            Door::C => Ok(Opened::c(c::receive(socket, options)?)),
         }
     }
 }
@@ -328,11 +343,26 @@ impl Opened {
             backing: match info.backing {
                 Backing::File => MAPSHARE_BACKING_FILE,
                 Backing::Named => MAPSHARE_BACKING_NAMED,
+                Backing::Anonymous => MAPSHARE_BACKING_ANONYMOUS,
                 Backing::Fd => MAPSHARE_BACKING_FD,
             },
             seals: info.seals,
             views: info.views,
         })
+    }
+
+    pub(crate) fn send(&self, socket: i32, access: u32) -> Outcome {
+        match self {
+            Opened::Rust { region, .. } => Ok(Self::region(region).send(borrowed(socket), rust_access(access))?),
+            Opened::C { token, .. } => token.send(socket, access),
+        }
+    }
+
+    pub(crate) fn seal(&self, seals: u32) -> Outcome {
+        match self {
+            Opened::Rust { region, .. } => Ok(Self::region(region).seal(seals)?),
+            Opened::C { token, .. } => token.seal(seals),
+        }
     }
 
     /// A descriptor that the caller closes.

@@ -10,6 +10,7 @@ pub(crate) mod header;
 pub(crate) mod names;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod sockets;
 
 pub(crate) use doors::{DOORS, Door, Failure, Opened, Outcome, code, refused};
 pub(crate) use files::Folder;

@@ -10,6 +10,7 @@ UNLINK_LAST = 256
 READ_ONLY, READ_WRITE, COPY_ON_WRITE = 0, 1, 2
 FLUSH_ASYNC = 1
 LOCK_SHARED, LOCK_EXCLUSIVE = 1, 2
+SEAL_SEAL, SEAL_SHRINK, SEAL_GROW, SEAL_WRITE, SEAL_FUTURE_WRITE = 1, 2, 4, 8, 16
 
 
 class Options(ctypes.Structure):
@@ -87,6 +88,10 @@ for _name, _arguments in {
     "fd": [_POINTER],
     "lock_range": [_POINTER, _U64, _U64, _U32, ctypes.c_int64],
     "unlock_range": [_POINTER, _U64, _U64],
+    "open_anonymous": [_POINTER, _SIZE, _POINTER],
+    "send": [_POINTER, _INT, _U32],
+    "receive": [_INT, _POINTER, _SIZE, _POINTER],
+    "seal": [_POINTER, _U32],
     "view": [_POINTER, _U64, _U64, _POINTER],
     "release": [_POINTER, _POINTER],
 }.items():
@@ -110,6 +115,18 @@ def open_named(name, **options):
     """The token of a region that has a name of shared memory."""
     options, region = Options(**options), ctypes.c_void_p()
     library.mapshare_open_named(os.fsencode(name), ctypes.byref(options), ctypes.sizeof(options), ctypes.byref(region))
+    return region
+
+
+def open_anonymous(**options):
+    options, region = Options(**options), ctypes.c_void_p()
+    library.mapshare_open_anonymous(ctypes.byref(options), ctypes.sizeof(options), ctypes.byref(region))
+    return region
+
+
+def receive(descriptor, **options):
+    options, region = Options(**options), ctypes.c_void_p()
+    library.mapshare_receive(descriptor, ctypes.byref(options), ctypes.sizeof(options), ctypes.byref(region))
     return region
 
 

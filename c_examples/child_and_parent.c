@@ -1,10 +1,11 @@
 /*
- * A child process fills an array that its parent then reads: after fork both have the same region, of the same bytes.
+ * A child process fills an array that its parent then reads: after fork both have the same memory. It has no name, is
+ * in no file, and goes away with the last of them.
  *
  * Build and run, in the top folder of mapshare:
  *     make
- *     cc c_examples/share_with_child.c -Ibuild/include -Lbuild/lib -lmapshare -Wl,-rpath,$PWD/build/lib -o with_child
- *     ./with_child                          (or ./with_child PATH)
+ *     cc c_examples/child_and_parent.c -Ibuild/include -Lbuild/lib -lmapshare -Wl,-rpath,$PWD/build/lib -o family
+ *     ./family
  */
 #define _POSIX_C_SOURCE 200809L
 #include <mapshare.h>
@@ -32,19 +33,16 @@ static int child(mapshare_region *region, int *squares)
     return 0;
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-    const char *path = argc > 1 ? argv[1] : "/tmp/mapshare-share_with_child.bin";
     mapshare_options options = {0};
-    options.flags = MAPSHARE_CREATE;
     options.access = MAPSHARE_READ_WRITE;
     options.length = COUNT * sizeof(int);
 
     mapshare_region *region;
     void *view; /* an address in the mapped bytes, valid until mapshare_release */
-    if (mapshare_open(path, &options, sizeof options, &region) < 0)
-        return failed();
-    if (mapshare_fill(region, 0, options.length, 0) < 0 || mapshare_view(region, 0, options.length, &view) < 0)
+    if (mapshare_open_anonymous(&options, sizeof options, &region) < 0
+        || mapshare_view(region, 0, options.length, &view) < 0)
         return failed();
     int *squares = view;
 
