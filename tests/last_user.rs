@@ -149,10 +149,11 @@ fn a_child_on_its_way_to_another_program_keeps_no_name() {
                 unsafe { pause() };
             }
             drop(region);
-            assert!(!name.exists());
+            let exists = name.exists();
             // SAFETY: a child of ours.
             assert_eq!(unsafe { kill(child, SIGKILL) }, 0);
             process::wait_for(child);
+            assert!(!exists);
         }
     });
 }
