@@ -144,9 +144,11 @@ fn a_child_on_its_way_to_another_program_keeps_no_name() {
             // SAFETY: a plain fork; the child waits to be killed and does nothing else.
             let child = unsafe { syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) } as i32;
             assert_ne!(child, -1);
-            while child == 0 {
-                // SAFETY: it only waits.
-                unsafe { pause() };
+            if child == 0 {
+                loop {
+                    // SAFETY: it only waits.
+                    unsafe { pause() };
+                }
             }
             drop(region);
             let exists = name.exists();
