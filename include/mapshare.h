@@ -29,8 +29,9 @@
  *   SIGBUS         That needs a handler for SIGBUS, which the first open installs. It passes everything that is not its
  *                  own to the handler that was there before. A program that installs one of its own later calls
  *                  mapshare_arm, or opens another region. A thread that has SIGBUS blocked when it first calls is
- *                  served by system calls instead; one that blocks it later, or that uses a view while it is blocked,
- *                  is not protected. MAPSHARE_NO_HANDLER leaves SIGBUS alone.
+ *                  served by system calls instead, and has it unblocked for the moment of an atomic; one that blocks
+ *                  it later, or that uses a view while it is blocked, is not protected. MAPSHARE_NO_HANDLER leaves
+ *                  SIGBUS alone.
  *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
  *                  With MAPSHARE_SPARSE it is -ENOSPC at the first write to a page that finds no room.
  *   Descriptors    Each region holds one descriptor of its file, close-on-exec. A program that closes descriptors which
@@ -74,7 +75,7 @@
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
  *   EPERM            a seal or file attribute forbids it
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER
+ *   EOPNOTSUPP       this kind of region or file system cannot do it: views and atomics under MAPSHARE_NO_HANDLER
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE
@@ -138,8 +139,8 @@
 
 /**
  * mapshare_options.flags: leave the process's SIGBUS handling as it is, for hosts that own that signal. Every read,
- * write, fill and copy is then done by the kernel, at about a microsecond each, and still gives codes; views are
- * -EOPNOTSUPP, unless the region is a memory file that is sealed against shrinking.
+ * write, fill and copy is then done by the kernel, at about a microsecond each, and still gives codes; views and
+ * atomics are -EOPNOTSUPP, unless the region is a memory file that is sealed against shrinking.
  */
 #define MAPSHARE_NO_HANDLER 512
 
@@ -638,6 +639,213 @@ int mapshare_info(struct mapshare_region *region, struct mapshare_region_info *r
  * Threads: any. Signals: not in a handler. Source: fcntl(2) F_DUPFD_CLOEXEC.
  */
 int mapshare_fd(struct mapshare_region *region);
+
+/**
+ * Reads a number of 8 bytes atomically.
+ *
+ * @param region        The region.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param ret_value     Receives the number.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 8, or ret_value is NULL.
+ *   -ERANGE: the word leaves the region. Growth by others is taken over as in mapshare_read.
+ *   -ENXIO:  the file was cut short, and the word's page lies wholly behind its end; or a view has lost that page.
+ *   -ENOSPC: its file system has no room for the page. -EIO: its device failed.
+ *   -EOPNOTSUPP: the region was opened MAPSHARE_NO_HANDLER, and its file may shrink.
+ *
+ * Threads: any number at once, of any processes that have the bytes mapped. All atomic operations on a word happen one
+ * after another, and all threads see all of them in one order (sequentially consistent).
+ * Signals: not in a handler. Blocks: on the disk only, for pages that are not in memory. In a copy-on-write region the
+ * word is this process's own once it has written to the page.
+ * Source: C11 7.17.3, 7.17.7.
+ */
+int mapshare_atomic_load_u64(struct mapshare_region *region, uint64_t offset, uint64_t *ret_value);
+
+/**
+ * Writes a number of 8 bytes atomically.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param value         The number.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 8.
+ *   -EACCES: the region is read-only.
+ *   -ERANGE: the word leaves the region. Growth by others is taken over as in mapshare_read.
+ *   -ENXIO:  the file was cut short, and the word's page lies wholly behind its end; or a view has lost that page.
+ *   -ENOSPC: its file system has no room for the page. -EIO: its device failed.
+ *   -EOPNOTSUPP: the region was opened MAPSHARE_NO_HANDLER, and its file may shrink.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_store_u64(struct mapshare_region *region, uint64_t offset, uint64_t value);
+
+/**
+ * Writes a number of 8 bytes, and gives the one that stood there, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param value         The number.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_swap_u64(struct mapshare_region *region, uint64_t offset, uint64_t value, uint64_t *ret_previous);
+
+/**
+ * Adds to a number of 8 bytes in one step. The sum wraps around: to take k away, add -k.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param value         What to add.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_add_u64(struct mapshare_region *region, uint64_t offset, uint64_t value, uint64_t *ret_previous);
+
+/**
+ * Keeps only some bits of a number of 8 bytes, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param value         The bits to keep.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_and_u64(struct mapshare_region *region, uint64_t offset, uint64_t value, uint64_t *ret_previous);
+
+/**
+ * Sets bits of a number of 8 bytes, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param value         The bits to set.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_or_u64(struct mapshare_region *region, uint64_t offset, uint64_t value, uint64_t *ret_previous);
+
+/**
+ * Writes a number of 8 bytes if another one stands there, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param expected      The number that has to stand there.
+ * @param desired       What to write in its place.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 1 when it was written, 0 when another number than expected stood there;
+ *   or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_compare_swap_u64(struct mapshare_region *region,
+                                     uint64_t offset,
+                                     uint64_t expected,
+                                     uint64_t desired,
+                                     uint64_t *ret_previous);
+
+/**
+ * Reads a number of 4 bytes atomically.
+ *
+ * @param region        The region.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param ret_value     Receives the number.
+ * @return 0; or -EBADF, -EINVAL, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_load_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_load_u32(struct mapshare_region *region, uint64_t offset, uint32_t *ret_value);
+
+/**
+ * Writes a number of 4 bytes atomically.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param value         The number.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_store_u32(struct mapshare_region *region, uint64_t offset, uint32_t value);
+
+/**
+ * Writes a number of 4 bytes, and gives the one that stood there, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param value         The number.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_swap_u32(struct mapshare_region *region, uint64_t offset, uint32_t value, uint32_t *ret_previous);
+
+/**
+ * Adds to a number of 4 bytes in one step. The sum wraps around: to take k away, add -k.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param value         What to add.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_add_u32(struct mapshare_region *region, uint64_t offset, uint32_t value, uint32_t *ret_previous);
+
+/**
+ * Keeps only some bits of a number of 4 bytes, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param value         The bits to keep.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_and_u32(struct mapshare_region *region, uint64_t offset, uint32_t value, uint32_t *ret_previous);
+
+/**
+ * Sets bits of a number of 4 bytes, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param value         The bits to set.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_or_u32(struct mapshare_region *region, uint64_t offset, uint32_t value, uint32_t *ret_previous);
+
+/**
+ * Writes a number of 4 bytes if another one stands there, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param expected      The number that has to stand there.
+ * @param desired       What to write in its place.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 1 when it was written, 0 when another number than expected stood there;
+ *   or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_compare_swap_u32(struct mapshare_region *region,
+                                     uint64_t offset,
+                                     uint32_t expected,
+                                     uint32_t desired,
+                                     uint32_t *ret_previous);
 
 /**
  * The version of the library that runs, as text: "0.1.0".

@@ -220,6 +220,17 @@ pub enum Error {
         /// The region's length now.
         limit: u64,
     },
+    /// An offset is not a multiple of what the object there needs.
+    #[error("offset {offset} is not a multiple of {alignment}, as {object} needs it; the next one is {}",
+        offset.saturating_add(alignment - offset % alignment))]
+    Misaligned {
+        /// The offset asked for.
+        offset: u64,
+        /// What it has to be a multiple of.
+        alignment: u64,
+        /// What was to be there.
+        object: &'static str,
+    },
     /// The new length needs other addresses, which only a call that waits for all others can give.
     #[error(
         "{length} bytes do not fit in the reserve of {reserve}; open with a larger reserve, or resize with nothing else in flight"
@@ -329,10 +340,10 @@ pub enum Error {
         /// The bytes asked for.
         length: u64,
     },
-    /// The region has no guard against faults that views would need.
+    /// The region has no guard against faults that views and atomics would need.
     #[error(
-        "the region was opened MAPSHARE_NO_HANDLER, so that a fault in a view would end the process; seal the memory \
-         file against shrinking, leave the flag out, or use mapshare_read and mapshare_write"
+        "the region was opened MAPSHARE_NO_HANDLER, so that a fault in a view or an atomic would end the process; seal \
+         the memory file against shrinking, leave the flag out, or use mapshare_read and mapshare_write"
     )]
     Unguarded,
     /// The address space or memory lock limit has no room.
@@ -372,6 +383,7 @@ impl Error {
             | Error::MisalignedFileOffset { .. }
             | Error::EmptyMapping { .. }
             | Error::CreateNeedsWrite { .. }
+            | Error::Misaligned { .. }
             | Error::NotAView { .. } => Errno::EINVAL,
             Error::OptionsTooNew { .. } => Errno::E2BIG,
             Error::StaleToken { .. } | Error::BadDescriptor { .. } | Error::LostDescriptor { .. } => Errno::EBADF,
@@ -393,6 +405,15 @@ impl Error {
             Error::Internal => Errno::ENOTRECOVERABLE,
         };
         errno.0
+    }
+
+    /// A read-only region was to be changed, by `access`.
+    pub(crate) fn read_only(access: &'static str) -> Error {
+        Error::AccessExceeded {
+            access,
+            granted: "the region is MAPSHARE_READ_ONLY",
+            remedy: "open it MAPSHARE_READ_WRITE, or MAPSHARE_COPY_ON_WRITE to leave the file as it is",
+        }
     }
 
     /// A system call's refusal, as the kernel says it.

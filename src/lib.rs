@@ -43,5 +43,6 @@ pub mod ffi;
 
 pub use error::{Error, Result};
 pub use mem::view::View;
+pub use mem::word::{Atomic, Word};
 pub use region::options::{Access, Options};
 pub use region::{Advice, Backing, Flush, Info, Region, arm};

@@ -3,6 +3,7 @@
 mod common;
 
 use common::c::{self, Token};
+use common::words::Do;
 use common::*;
 use libc::*;
 use std::fs;
@@ -28,6 +29,8 @@ fn calls_with(token: Token) -> Vec<(&'static str, Outcome)> {
         ("length", token.length().map(drop)),
         ("info", token.info().map(drop)),
         ("fd", token.fd().map(drop)),
+        ("atomic", token.atomic(0, Do::<u64>::Load).map(drop)),
+        ("atomic", token.atomic(0, Do::Add(1u32)).map(drop)),
         ("unmap", token.unmap()),
     ]
 }

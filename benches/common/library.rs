@@ -14,6 +14,10 @@ type Unmap = unsafe extern "C" fn(*mut mapshare_region) -> c_int;
 type Read = unsafe extern "C" fn(*mut mapshare_region, u64, *mut c_void, usize) -> c_int;
 type Write = unsafe extern "C" fn(*mut mapshare_region, u64, *const c_void, usize) -> c_int;
 type Fill = unsafe extern "C" fn(*mut mapshare_region, u64, u64, u32) -> c_int;
+type AtomicLoad = unsafe extern "C" fn(*mut mapshare_region, u64, *mut u64) -> c_int;
+type AtomicAdd = unsafe extern "C" fn(*mut mapshare_region, u64, u64, *mut u64) -> c_int;
+type AtomicStore = extern "C" fn(*mut mapshare_region, u64, u64) -> c_int;
+type AtomicCompareSwap = unsafe extern "C" fn(*mut mapshare_region, u64, u64, u64, *mut u64) -> c_int;
 type LastError = unsafe extern "C" fn() -> *const c_char;
 
 /// The functions that the benches call.
@@ -24,6 +28,10 @@ pub(crate) struct Library {
     pub(crate) read: Read,
     pub(crate) write: Write,
     pub(crate) fill: Fill,
+    pub(crate) atomic_load: AtomicLoad,
+    pub(crate) atomic_store: AtomicStore,
+    pub(crate) atomic_add: AtomicAdd,
+    pub(crate) atomic_compare_swap: AtomicCompareSwap,
     last_error: LastError,
 }
 
@@ -58,6 +66,10 @@ impl Library {
             read: function!(handle, c"mapshare_read", Read),
             write: function!(handle, c"mapshare_write", Write),
             fill: function!(handle, c"mapshare_fill", Fill),
+            atomic_load: function!(handle, c"mapshare_atomic_load_u64", AtomicLoad),
+            atomic_store: function!(handle, c"mapshare_atomic_store_u64", AtomicStore),
+            atomic_add: function!(handle, c"mapshare_atomic_add_u64", AtomicAdd),
+            atomic_compare_swap: function!(handle, c"mapshare_atomic_compare_swap_u64", AtomicCompareSwap),
             last_error: function!(handle, c"mapshare_last_error", LastError),
         }
     }

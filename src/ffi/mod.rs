@@ -19,4 +19,6 @@ pub mod view;
 
 pub mod region;
 
+pub mod atomic;
+
 pub mod library;

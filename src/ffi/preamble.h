@@ -29,8 +29,9 @@
  *   SIGBUS         That needs a handler for SIGBUS, which the first open installs. It passes everything that is not its
  *                  own to the handler that was there before. A program that installs one of its own later calls
  *                  mapshare_arm, or opens another region. A thread that has SIGBUS blocked when it first calls is
- *                  served by system calls instead; one that blocks it later, or that uses a view while it is blocked,
- *                  is not protected. MAPSHARE_NO_HANDLER leaves SIGBUS alone.
+ *                  served by system calls instead, and has it unblocked for the moment of an atomic; one that blocks
+ *                  it later, or that uses a view while it is blocked, is not protected. MAPSHARE_NO_HANDLER leaves
+ *                  SIGBUS alone.
  *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
  *                  With MAPSHARE_SPARSE it is -ENOSPC at the first write to a page that finds no room.
  *   Descriptors    Each region holds one descriptor of its file, close-on-exec. A program that closes descriptors which
@@ -74,7 +75,7 @@
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
  *   EPERM            a seal or file attribute forbids it
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER
+ *   EOPNOTSUPP       this kind of region or file system cannot do it: views and atomics under MAPSHARE_NO_HANDLER
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE

@@ -212,6 +212,27 @@ impl Lost {
         if over { Met::Either } else { Met::Zeros }
     }
 
+    /// Whether all pages of the span are the file's own at some moment of the call. Says no also where it would have to
+    /// wait for long.
+    #[cold]
+    pub(super) fn is_whole(&self, span: Span) -> bool {
+        loop {
+            // ORDER: SeqCst for all of it, partner `stand_in` and `restore`: without notes, and with none taken back while
+            // they were looked at, no zeros stand there.
+            let settled = || self.standing_in.load(Ordering::SeqCst) == 0 && self.epoch().0.is_multiple_of(2);
+            if !wait_until(settled) {
+                return false;
+            }
+            let began = self.epoch.load(Ordering::SeqCst);
+            if self.has_lost(span) {
+                return false;
+            }
+            if began.is_multiple_of(2) && self.epoch.load(Ordering::SeqCst) == began {
+                return true;
+            }
+        }
+    }
+
     fn has_lost(&self, span: Span) -> bool {
         let pages = span.start() / self.page_size..span.end().div_ceil(self.page_size);
         let used = self.used_words();

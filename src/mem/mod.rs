@@ -1,8 +1,8 @@
 //! From raw pages to checked bytes: the only pointer arithmetic of the crate.
 //!
 //! A [`Mapping`](mapping::Mapping) owns pages; a [`Span`](span::Span) is a range that has been checked against one;
-//! `access` reads and writes spans by way of `guard`, whose accesses may fault; a [`View`](view::View) pins a span so
-//! that its address may be handed out. `sigbus` makes faults of the former an error, and puts zeros where the latter lose
+//! `access` reads and writes spans by way of `guard`, whose accesses may fault; an [`Atomic`](word::Atomic) is a word of
+//! a mapping; a [`View`](view::View) pins a span so that its address may be handed out. `sigbus` makes faults of the former an error, and puts zeros where the latter lose
 //! a page: `pins` are the ranges it may do that in, `lost` what it notes. `hazard` tells whether anybody is still in a
 //! call.
 
@@ -21,3 +21,4 @@ mod pins;
 pub(crate) mod sigbus;
 pub(crate) mod span;
 pub(crate) mod view;
+pub(crate) mod word;

@@ -16,6 +16,7 @@ use crate::mem::mapping::{Mapping, Protector};
 use crate::mem::sigbus;
 use crate::mem::span::Span;
 use crate::mem::view::View;
+pub(crate) use crate::mem::word::{Atomic, Operation, Word};
 use crate::sys::Errno;
 use crate::sys::file::{self, Status};
 use crate::sys::map::{Advice as KernelAdvice, Sharing};
@@ -164,14 +165,14 @@ impl Region {
     #[inline(always)]
     pub(crate) fn write_at_once(&self, offset: u64, bytes: Source) -> bool {
         let span = self.mapping.find(offset, bytes.length() as u64);
-        self.access != Access::ReadOnly && span.is_some_and(|span| self.mapping.write_at_once(span, &bytes))
+        self.is_writable() && span.is_some_and(|span| self.mapping.write_at_once(span, &bytes))
     }
 
     /// As `read_at_once`, for `fill`.
     #[inline(always)]
     pub(crate) fn fill_at_once(&self, offset: u64, length: u64, byte: u8) -> bool {
         let span = self.mapping.find(offset, length);
-        self.access != Access::ReadOnly && span.is_some_and(|span| self.mapping.fill_at_once(span, byte))
+        self.is_writable() && span.is_some_and(|span| self.mapping.fill_at_once(span, byte))
     }
 
     pub(crate) fn read_into(&self, offset: u64, buffer: Destination) -> Result<()> {
@@ -301,6 +302,22 @@ impl Region {
         View::new(self.mapping.clone(), self.span(offset, length)?)
     }
 
+    /// The word at `offset`, a multiple of its size, for atomic access. In a copy-on-write region the threads of this
+    /// process share it, and nobody else.
+    ///
+    /// # Errors
+    /// EINVAL: `offset` is no multiple of the word's size. ERANGE: the word leaves the region. EOPNOTSUPP: the region has
+    /// no handler and its file may shrink.
+    pub fn atomic<W: Word>(&self, offset: u64) -> Result<Atomic<'_, W>> {
+        Atomic::new(&self.mapping, offset, self.is_writable(), |offset, length| self.span(offset, length))
+    }
+
+    /// `atomic` and an operation on it, if nothing at all is in their way; otherwise it has not happened.
+    #[inline(always)]
+    pub(crate) fn perform_at_once<W: Word>(&self, offset: u64, operation: Operation<W>) -> Option<W> {
+        Atomic::find(&self.mapping, offset, self.is_writable())?.perform_at_once(operation)
+    }
+
     /// The view whose address was handed out for the C interface; EINVAL when it is not out.
     pub(crate) fn recall(&self, address: *mut u8) -> Result<View> {
         View::recall(&self.mapping, address).ok_or(Error::NotAView { pointer: address.addr() })
@@ -386,15 +403,13 @@ impl Region {
         Ok(())
     }
 
+    #[inline(always)]
+    fn is_writable(&self) -> bool {
+        self.access != Access::ReadOnly
+    }
+
     fn check_writable(&self) -> Result<()> {
-        if self.access == Access::ReadOnly {
-            return Err(Error::AccessExceeded {
-                access: "writing",
-                granted: "the region is MAPSHARE_READ_ONLY",
-                remedy: "open it MAPSHARE_READ_WRITE, or MAPSHARE_COPY_ON_WRITE to leave the file as it is",
-            });
-        }
-        Ok(())
+        if self.is_writable() { Ok(()) } else { Err(Error::read_only("writing")) }
     }
 
     fn is_shared(&self) -> bool {

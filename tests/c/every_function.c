@@ -8,6 +8,8 @@ int main(void) {
     void *view = NULL;
     mapshare_region *region = open_new("file", 8192, 1 << 20), *again = NULL, *other;
     mapshare_region_info info;
+    uint64_t word = 0;
+    uint32_t half = 0;
     int fd;
 
     CHECK(mapshare_write(region, 10, "hello", 5) == 0);
@@ -36,6 +38,24 @@ int main(void) {
     CHECK(mapshare_protect(region, MAPSHARE_READ_ONLY) == 0);
     REFUSED(mapshare_fill(region, 0, 1, 0), EACCES);
     CHECK(mapshare_protect(region, MAPSHARE_READ_WRITE) == 0);
+
+    CHECK(mapshare_atomic_store_u64(region, 512, 1) == 0);
+    CHECK(mapshare_atomic_add_u64(region, 512, 2, &word) == 0 && word == 1);
+    CHECK(mapshare_atomic_and_u64(region, 512, 2, &word) == 0 && word == 3);
+    CHECK(mapshare_atomic_or_u64(region, 512, 1, &word) == 0 && word == 2);
+    CHECK(mapshare_atomic_swap_u64(region, 512, 9, &word) == 0 && word == 3);
+    CHECK(mapshare_atomic_compare_swap_u64(region, 512, 8, 7, &word) == 0 && word == 9);
+    CHECK(mapshare_atomic_compare_swap_u64(region, 512, 9, 7, NULL) == 1);
+    CHECK(mapshare_atomic_load_u64(region, 512, &word) == 0 && word == 7);
+    CHECK(mapshare_atomic_store_u32(region, 516, 1) == 0);
+    CHECK(mapshare_atomic_add_u32(region, 516, 2, &half) == 0 && half == 1);
+    CHECK(mapshare_atomic_and_u32(region, 516, 2, &half) == 0 && half == 3);
+    CHECK(mapshare_atomic_or_u32(region, 516, 1, &half) == 0 && half == 2);
+    CHECK(mapshare_atomic_swap_u32(region, 516, 9, &half) == 0 && half == 3);
+    CHECK(mapshare_atomic_compare_swap_u32(region, 516, 8, 7, &half) == 0 && half == 9);
+    CHECK(mapshare_atomic_compare_swap_u32(region, 516, 9, 7, NULL) == 1);
+    CHECK(mapshare_atomic_load_u32(region, 516, &half) == 0 && half == 7);
+    REFUSED(mapshare_atomic_load_u64(region, 516, &word), EINVAL);
 
     memset(&info, 0xee, sizeof info);
     CHECK(mapshare_info(region, &info, sizeof info) == 0);

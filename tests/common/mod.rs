@@ -7,6 +7,7 @@ pub(crate) mod doors;
 pub(crate) mod files;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod words;
 
 pub(crate) use doors::{DOORS, Door, Failure, Opened, Outcome, code, refused};
 pub(crate) use files::Folder;

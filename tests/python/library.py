@@ -5,7 +5,7 @@ import errno
 import os
 import pathlib
 
-CREATE, EXCLUSIVE, POPULATE, LOCKED, HUGE_PAGES, NO_FOLLOW, SPARSE = 1, 2, 4, 8, 16, 32, 128
+CREATE, EXCLUSIVE, POPULATE, LOCKED, HUGE_PAGES, NO_FOLLOW, SPARSE, NO_HANDLER = 1, 2, 4, 8, 16, 32, 128, 512
 READ_ONLY, READ_WRITE, COPY_ON_WRITE = 0, 1, 2
 FLUSH_ASYNC = 1
 
@@ -78,6 +78,19 @@ for _name, _arguments in {
     "fd": [_POINTER],
     "view": [_POINTER, _U64, _U64, _POINTER],
     "release": [_POINTER, _POINTER],
+    **{
+        f"atomic_{operation}_u{8 * ctypes.sizeof(word)}": [_POINTER, _U64, *[word] * values, *[_POINTER] * results]
+        for word in (_U32, _U64)
+        for operation, values, results in [
+            ("load", 0, 1),
+            ("store", 1, 0),
+            ("swap", 1, 1),
+            ("add", 1, 1),
+            ("and", 1, 1),
+            ("or", 1, 1),
+            ("compare_swap", 2, 1),
+        ]
+    },
 }.items():
     _function = getattr(library, "mapshare_" + _name)
     _function.argtypes, _function.errcheck = _arguments, _checked
@@ -103,3 +116,10 @@ def read(region, offset, length):
 
 def write(region, offset, data):
     library.mapshare_write(region, offset, data, len(data))
+
+
+def atomic(region, offset, operation, *values, bits=64):
+    """What a call on a word returns, and what stood there before."""
+    before = (_U64 if bits == 64 else _U32)()
+    function = getattr(library, f"mapshare_atomic_{operation}_u{bits}")
+    return function(region, offset, *values, ctypes.byref(before)), before.value
