@@ -67,7 +67,7 @@
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out, or a call that this one was made from inside of
+ *   EBUSY            views of the region are still out, a call sleeps in it, or this one was made from inside a call
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
@@ -76,6 +76,8 @@
  *   EPERM            a seal or file attribute forbids it
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
  *   EOPNOTSUPP       this kind of region or file system cannot do it: views and atomics under MAPSHARE_NO_HANDLER
+ *   ETIMEDOUT        the time given has passed
+ *   EINTR            a signal handler ran while the call waited
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE
@@ -388,7 +390,8 @@ int mapshare_open_at(int directory_fd,
  * @param region  The region.
  * @return 0, or
  *   -EBADF: it is not an open region: NULL, forged, or unmapped already.
- *   -EBUSY: views of it are still out, or this is a signal handler that interrupted a call on it; nothing has changed.
+ *   -EBUSY: views of it are still out, a call sleeps in it (mapshare_wait), or this is a signal handler that
+ *           interrupted a call on it; nothing has changed.
  *
  * Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
  * Signals: not in a handler. Source: munmap(2).
@@ -540,7 +543,8 @@ int mapshare_release(struct mapshare_region *region, void *pointer);
  *   -EBADF:  not an open region.
  *   -EINVAL: length is 0, or the region is copy-on-write.
  *   -EACCES: the region is read-only.
- *   -EBUSY:  views are out, and length cuts bytes from one of them or is more than the reserve.
+ *   -EBUSY:  views are out, and length cuts bytes from one of them or is more than the reserve; or a call sleeps in the
+ *            region (mapshare_wait), and length is less than now or more than the reserve.
  *   -ENOSPC: no room on the file system, or the file would pass its limit or RLIMIT_FSIZE.
  *   -ENOMEM: no address space for a length beyond the reserve, or RLIMIT_MEMLOCK is met.
  *   -EPERM:  a seal forbids it.
@@ -562,7 +566,7 @@ int mapshare_resize(struct mapshare_region *region, uint64_t length);
  * @param region  The region.
  * @return 1 when the length has changed, 0 when not, or
  *   -EBADF: not an open region.
- *   -EBUSY: views are out, and the file has grown beyond the reserve.
+ *   -EBUSY: views are out or a call sleeps in the region, and the file has grown beyond the reserve.
  *   -EBADF also when the program has closed the region's own descriptor; so do all functions below that ask the file.
  *   -ENOMEM, -EIO: as the kernel says them.
  *
@@ -580,7 +584,7 @@ int mapshare_refresh(struct mapshare_region *region);
  *   -EBADF:  not an open region.
  *   -EINVAL: access is unknown, or MAPSHARE_COPY_ON_WRITE asked of a shared region: that is decided at open.
  *   -EACCES: writing asked where the file was opened for reading only, or shared writing of a private region.
- *   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through.
+ *   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through; or a call sleeps in the region.
  *   -EPERM:  a seal forbids it.
  *
  * Threads: any; waits for calls under way, and calls that come wait for it. Signals: not in a handler.
@@ -846,6 +850,48 @@ int mapshare_atomic_compare_swap_u32(struct mapshare_region *region,
                                      uint32_t expected,
                                      uint32_t desired,
                                      uint32_t *ret_previous);
+
+/**
+ * Sleeps while a number stands in a word of 4 bytes, until another thread or process calls mapshare_wake on it. Returns
+ * at once when another number stands there, so that no change is missed which was made before its wake:
+ *
+ *   one side:   while (mapshare_atomic_load_u32(region, at, &seen), seen == 0) mapshare_wait(region, at, 0, -1);
+ *   the other:  mapshare_atomic_store_u32(region, at, 1); mapshare_wake(region, at, 1);
+ *
+ * @param region      The region, not MAPSHARE_COPY_ON_WRITE; it may be read-only.
+ * @param offset      The word's first byte, counted from the region's start: a multiple of 4.
+ * @param expected    The number during which to sleep.
+ * @param timeout_ns  How long, in nanoseconds; 0 = only look, < 0 = for ever.
+ * @return 0: another number stands there, or somebody has called mapshare_wake. Look again: it is possible that nothing
+ *   has changed, or not for this caller. Or
+ *   -ETIMEDOUT: expected still stood there when the time had passed.
+ *   -EINTR:  a signal handler ran during the wait; call again to go on waiting.
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 4, or the region is copy-on-write, where nobody sees the others' changes.
+ *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_load_u32. A file that is cut short under a sleeper
+ *            is noticed within 100 ms; so is a change whose maker was killed before it could wake.
+ *
+ * Threads: any number at once. While one sleeps, mapshare_unmap and all else that waits for the calls under way in this
+ * region (shrinking, moving, mapshare_protect) is -EBUSY.
+ * Processes: those meet that have the same bytes of the file mapped, at whatever addresses and offsets.
+ * Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2).
+ */
+int mapshare_wait(struct mapshare_region *region, uint64_t offset, uint32_t expected, int64_t timeout_ns);
+
+/**
+ * Wakes threads that sleep in mapshare_wait on a word, in whatever process. Change the word first.
+ *
+ * @param region  The region, not MAPSHARE_COPY_ON_WRITE; it may be read-only.
+ * @param offset  The word's first byte, counted from the region's start: a multiple of 4.
+ * @param count   How many to wake at the most; UINT32_MAX for all.
+ * @return How many were woken, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 4, or the region is copy-on-write.
+ *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_load_u32.
+ *
+ * Threads: any. Signals: not in a handler. Source: futex(2).
+ */
+int mapshare_wake(struct mapshare_region *region, uint64_t offset, uint32_t count);
 
 /**
  * The version of the library that runs, as text: "0.1.0".

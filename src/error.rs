@@ -354,6 +354,20 @@ pub enum Error {
         /// Where, and what to do.
         place: &'static str,
     },
+    /// What was waited for has not come in the time given.
+    #[error(
+        "what was waited for had not come when the time given had passed; wait longer, or look who should bring it"
+    )]
+    TimedOut,
+    /// A signal handler ran while the call waited.
+    #[error("a signal handler ran while the call waited; call again to go on waiting")]
+    Interrupted,
+    /// Something that concerns others was asked of a copy-on-write region.
+    #[error(
+        "the region is MAPSHARE_COPY_ON_WRITE, so that others do not see what is done in it, nor wake who sleeps there; \
+         open it MAPSHARE_READ_WRITE"
+    )]
+    NotShared,
     /// The kernel refused a call that nothing here foresaw.
     #[error("{call} of {subject} failed: {}", sentence(*errno))]
     System {
@@ -384,6 +398,7 @@ impl Error {
             | Error::EmptyMapping { .. }
             | Error::CreateNeedsWrite { .. }
             | Error::Misaligned { .. }
+            | Error::NotShared
             | Error::NotAView { .. } => Errno::EINVAL,
             Error::OptionsTooNew { .. } => Errno::E2BIG,
             Error::StaleToken { .. } | Error::BadDescriptor { .. } | Error::LostDescriptor { .. } => Errno::EBADF,
@@ -402,6 +417,8 @@ impl Error {
             | Error::LostPages { errno, .. }
             | Error::ViewLostPages { errno, .. } => Errno(*errno),
             Error::Unguarded => Errno::EOPNOTSUPP,
+            Error::TimedOut => Errno::ETIMEDOUT,
+            Error::Interrupted => Errno::EINTR,
             Error::Internal => Errno::ENOTRECOVERABLE,
         };
         errno.0

@@ -31,6 +31,8 @@ fn calls_with(token: Token) -> Vec<(&'static str, Outcome)> {
         ("fd", token.fd().map(drop)),
         ("atomic", token.atomic(0, Do::<u64>::Load).map(drop)),
         ("atomic", token.atomic(0, Do::Add(1u32)).map(drop)),
+        ("wait", token.wait(0, 1, 0)),
+        ("wake", token.wake(0, 1).map(drop)),
         ("unmap", token.unmap()),
     ]
 }

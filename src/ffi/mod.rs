@@ -21,4 +21,6 @@ pub mod region;
 
 pub mod atomic;
 
+pub mod wait;
+
 pub mod library;

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::region::options::{Access, Options};
 use crate::{Advice, Backing, Info};
 use std::mem::{MaybeUninit, size_of};
+use std::time::Duration;
 
 /// mapshare_options.flags: make the file when it is missing, extend it when it is shorter than offset + length, and
 /// reserve the storage. A new file becomes visible under its name only when it is complete; one that is there keeps its
@@ -210,6 +211,11 @@ pub(super) fn advice(number: u32) -> Result<Advice> {
             allowed: "one of MAPSHARE_ADVISE_NORMAL (0) to MAPSHARE_ADVISE_HUGE_PAGES (5)",
         }),
     }
+}
+
+/// How long to wait; None for ever.
+pub(super) fn timeout(nanoseconds: i64) -> Option<Duration> {
+    u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
 }
 
 impl From<Info> for mapshare_region_info {

@@ -67,7 +67,7 @@
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out, or a call that this one was made from inside of
+ *   EBUSY            views of the region are still out, a call sleeps in it, or this one was made from inside a call
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
@@ -76,6 +76,8 @@
  *   EPERM            a seal or file attribute forbids it
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
  *   EOPNOTSUPP       this kind of region or file system cannot do it: views and atomics under MAPSHARE_NO_HANDLER
+ *   ETIMEDOUT        the time given has passed
+ *   EINTR            a signal handler ran while the call waited
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE

@@ -395,6 +395,21 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_is_being_put_back_does_not_count_as_whole() {
+        let (lost, span) = (lost(100), Span::within(0, 1, 1).unwrap());
+        assert!(lost.is_whole(span));
+        lose(&lost, 0);
+        assert!(!lost.is_whole(span));
+        let mut meanwhile = true;
+        lost.restore(|_| {
+            meanwhile = lost.is_whole(span); // which waits for the end of it as long as that may take
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        assert!(!meanwhile && lost.is_whole(span));
+    }
+
+    #[test]
     fn an_access_that_is_tried_again_is_given_up_after_many_times_or_long() {
         let lost = lost(100);
         assert!((0..32).all(|times| lost.tries(7 * PAGE).times == times));

@@ -23,8 +23,10 @@ use super::hazard;
 use super::mapping::{Mapping, Protector};
 use super::span::Span;
 use crate::error::{Error, Result};
+use crate::sys::map::Sharing;
 use crate::sys::signal::SigbusUnblocked;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 
 /// What to do with a word. Its result is what stood there before; for `Store`, what was stored.
 #[derive(Clone, Copy)]
@@ -210,6 +212,17 @@ impl<'a, W: Word> Atomic<'a, W> {
         match result {
             Ok(value) if mapping.lost.is_nothing() || mapping.lost.is_whole(span) => Ok(value),
             _ => Err(mapping.lost_error(span)),
+        }
+    }
+
+    /// The address by which the kernel knows it among all who have it mapped.
+    ///
+    /// # Errors
+    /// EINVAL: the region is copy-on-write, so that nobody else has it.
+    pub(crate) fn meeting_place(&self) -> Result<NonNull<W>> {
+        match self.mapping.sharing() {
+            Sharing::Shared => Ok(self.mapping.address(self.span).cast()),
+            Sharing::Private => Err(Error::NotShared),
         }
     }
 

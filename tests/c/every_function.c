@@ -56,6 +56,10 @@ int main(void) {
     CHECK(mapshare_atomic_compare_swap_u32(region, 516, 9, 7, NULL) == 1);
     CHECK(mapshare_atomic_load_u32(region, 516, &half) == 0 && half == 7);
     REFUSED(mapshare_atomic_load_u64(region, 516, &word), EINVAL);
+    CHECK(mapshare_wait(region, 516, 8, -1) == 0 && mapshare_wake(region, 516, UINT32_MAX) == 0);
+    REFUSED(mapshare_wait(region, 516, 7, 1000), ETIMEDOUT);
+    REFUSED(mapshare_wait(region, 517, 7, 0), EINVAL);
+    REFUSED(mapshare_wake(region, 20000, 1), ERANGE);
 
     memset(&info, 0xee, sizeof info);
     CHECK(mapshare_info(region, &info, sizeof info) == 0);

@@ -1,10 +1,12 @@
-//! Atomic operations through both doors.
+//! Atomic operations, waits and wakes through both doors.
 
 use super::c::{Token, outcome};
 use super::doors::{Opened, Outcome};
 use mapshare::Word;
 use mapshare::ffi::atomic::*;
 use mapshare::ffi::options::mapshare_region;
+use mapshare::ffi::wait::{mapshare_wait, mapshare_wake};
+use std::time::Duration;
 
 /// What to do with a word.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +105,17 @@ impl Token {
         result.map(|_| word)
     }
 
+    pub(crate) fn wait(self, offset: u64, expected: u32, timeout_ns: i64) -> Outcome {
+        let result = outcome("mapshare_wait", mapshare_wait(self.pointer(), offset, expected, timeout_ns));
+        result.map(|zero| assert_eq!(zero, 0))
+    }
+
+    /// How many woke.
+    pub(crate) fn wake(self, offset: u64, count: u32) -> Outcome<u32> {
+        let woken = outcome("mapshare_wake", mapshare_wake(self.pointer(), offset, count));
+        woken.map(|woken| u32::try_from(woken).expect("not negative"))
+    }
+
     /// The number that the C function returns.
     pub(crate) fn atomic_to<W: Number>(self, offset: u64, operation: Do<W>, to: *mut W) -> Outcome<i64> {
         let functions = W::FUNCTIONS;
@@ -130,6 +143,26 @@ impl Token {
 }
 
 impl Opened {
+    pub(crate) fn wait(&self, offset: u64, expected: u32, timeout_ns: i64) -> Outcome {
+        let region = match self {
+            Opened::C { token, .. } => return token.wait(offset, expected, timeout_ns),
+            Opened::Rust { region, .. } => region.as_ref().expect("not used after unmap through Rust"),
+        };
+        let timeout = u64::try_from(timeout_ns).ok().map(Duration::from_nanos);
+        Ok(region.atomic(offset)?.wait(expected, timeout)?)
+    }
+
+    /// How many woke.
+    pub(crate) fn wake(&self, offset: u64, count: u32) -> Outcome<u32> {
+        match self {
+            Opened::C { token, .. } => token.wake(offset, count),
+            Opened::Rust { region, .. } => {
+                let region = region.as_ref().expect("not used after unmap through Rust");
+                Ok(region.atomic(offset)?.wake(count)?)
+            }
+        }
+    }
+
     /// What stood there before; for a store, what was stored.
     pub(crate) fn atomic<W: Number>(&self, offset: u64, operation: Do<W>) -> Outcome<W> {
         let region = match self {

@@ -78,6 +78,8 @@ for _name, _arguments in {
     "fd": [_POINTER],
     "view": [_POINTER, _U64, _U64, _POINTER],
     "release": [_POINTER, _POINTER],
+    "wait": [_POINTER, _U64, _U32, ctypes.c_int64],
+    "wake": [_POINTER, _U64, _U32],
     **{
         f"atomic_{operation}_u{8 * ctypes.sizeof(word)}": [_POINTER, _U64, *[word] * values, *[_POINTER] * results]
         for word in (_U32, _U64)
