@@ -12,6 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const FOR_EVER: i64 = -1;
+/// Longer than anything here takes; a sleeper that nobody wakes fails its test instead of holding it up.
+const LONG: i64 = 20_000_000_000;
 const AT: u64 = 4096 + 8;
 
 fn open(door: Door, folder: &Folder) -> Opened {
@@ -77,7 +79,7 @@ fn processes_meet_on_a_word_at_other_addresses_and_offsets() {
         for round in 0..100 {
             tell("sleeping");
             while region.atomic(8, Do::<u32>::Load) == Ok(round) {
-                region.wait(8, round, FOR_EVER).unwrap();
+                region.wait(8, round, LONG).unwrap();
             }
         }
         tell("woken");
@@ -117,7 +119,7 @@ fn as_many_wake_as_were_asked_for() {
         thread::scope(|scope| {
             for _ in 0..SLEEPERS {
                 scope.spawn(|| {
-                    region.wait(AT, 0, FOR_EVER).unwrap();
+                    region.wait(AT, 0, LONG).unwrap();
                     returned.fetch_add(1, Relaxed);
                 });
             }
@@ -139,7 +141,7 @@ fn a_change_without_a_wake_is_noticed() {
         let folder = Folder::new();
         let region = open(door, &folder);
         thread::scope(|scope| {
-            let sleeper = scope.spawn(|| region.wait(AT, 0, 20_000_000_000));
+            let sleeper = scope.spawn(|| region.wait(AT, 0, LONG));
             until("it sleeps", || is_asleep(&region));
             region.atomic(AT, Do::Store(1u32)).unwrap();
             assert_eq!(sleeper.join().unwrap(), Ok(()));
@@ -168,7 +170,7 @@ fn a_file_cut_short_under_a_sleeper_ends_its_sleep() {
         let folder = Folder::new();
         let region = open(door, &folder);
         thread::scope(|scope| {
-            let sleeper = scope.spawn(|| region.wait(AT, 0, 20_000_000_000));
+            let sleeper = scope.spawn(|| region.wait(AT, 0, LONG));
             until("it sleeps", || is_asleep(&region));
             File::options().write(true).open(folder.join("file")).unwrap().set_len(4096).unwrap();
             refused(sleeper.join().unwrap(), ENXIO, &["cut short"]);
@@ -183,7 +185,7 @@ fn while_a_call_sleeps_in_a_region_what_needs_it_alone_is_refused_at_once() {
         let region = open(Door::C, &folder);
         let token = region.token();
         thread::scope(|scope| {
-            let sleeper = scope.spawn(move || token.wait(AT, 0, FOR_EVER));
+            let sleeper = scope.spawn(move || token.wait(AT, 0, LONG));
             until("it sleeps", || is_asleep(&region));
             for _ in 0..1000 {
                 refused(token.unmap(), EBUSY, &["sleeps in it"]);
@@ -221,7 +223,7 @@ fn a_signal_handler_ends_the_wait_even_one_that_restarts_calls() {
                         let _over = StopAtEnd(&over);
                         // SAFETY: it only asks.
                         this.store(unsafe { pthread_self() }, Relaxed);
-                        region.wait(AT, 0, FOR_EVER)
+                        region.wait(AT, 0, LONG)
                     });
                     until("the wait is over", || {
                         let thread = this.load(Relaxed);
