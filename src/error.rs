@@ -362,6 +362,20 @@ pub enum Error {
     /// A signal handler ran while the call waited.
     #[error("a signal handler ran while the call waited; call again to go on waiting")]
     Interrupted,
+    /// Somebody's lock covers the bytes by which processes show that they live.
+    #[error(
+        "{length} bytes (0: to the end) of the file from byte {start} are locked by {}; locks, cells and queues need the \
+         bytes from 2^62 on for themselves: have that program lock less",
+        match process { Some(process) => format!("process {process}"), None => "another program".to_owned() }
+    )]
+    ForeignLock {
+        /// The first byte that is locked.
+        start: u64,
+        /// How many are; 0 to the end.
+        length: u64,
+        /// Who holds it, where the kernel knows.
+        process: Option<i32>,
+    },
     /// Something that concerns others was asked of a copy-on-write region.
     #[error(
         "the region is MAPSHARE_COPY_ON_WRITE, so that others do not see what is done in it, nor wake who sleeps there; \
@@ -405,7 +419,7 @@ impl Error {
             Error::AccessDenied { .. } | Error::AccessExceeded { .. } => Errno::EACCES,
             Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
             Error::OutOfRange { .. } | Error::OutOfReserve { .. } | Error::PastReserve { .. } => Errno::ERANGE,
-            Error::ViewsOut { .. } | Error::InUse { .. } => Errno::EBUSY,
+            Error::ViewsOut { .. } | Error::InUse { .. } | Error::ForeignLock { .. } => Errno::EBUSY,
             Error::NotThere { .. } => Errno::ENOENT,
             Error::IsLink { .. } => Errno::ELOOP,
             Error::Exists { .. } => Errno::EEXIST,

@@ -4,7 +4,7 @@
 //! `access` reads and writes spans by way of `guard`, whose accesses may fault; an [`Atomic`](word::Atomic) is a word of
 //! a mapping; a [`View`](view::View) pins a span so that its address may be handed out. `sigbus` makes faults of the former an error, and puts zeros where the latter lose
 //! a page: `pins` are the ranges it may do that in, `lost` what it notes. `hazard` tells whether anybody is still in a
-//! call.
+//! call, and `presence` tells other processes that this one lives.
 
 mod access;
 pub(crate) mod atomic;
@@ -18,6 +18,7 @@ pub(crate) mod hazard;
 mod lost;
 pub(crate) mod mapping;
 mod pins;
+pub(crate) mod presence;
 pub(crate) mod sigbus;
 pub(crate) mod span;
 pub(crate) mod view;

@@ -2,4 +2,5 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod liveness;
 pub(crate) mod wait;
