@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 /// The files whose comments become the header, in its order.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "src/ffi/options.rs",
     "src/ffi/open.rs",
     "src/ffi/access.rs",
@@ -13,6 +13,7 @@ const SOURCES: [&str; 8] = [
     "src/ffi/region.rs",
     "src/ffi/atomic.rs",
     "src/ffi/wait.rs",
+    "src/ffi/mutex.rs",
     "src/ffi/library.rs",
 ];
 /// What stands at the header's head.

@@ -7,9 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod codes;
+mod objects;
+mod reasons;
 
 use crate::sys::Errno;
 pub(crate) use codes::{describe, name};
+pub use objects::Problem;
+use reasons::{fault_reason, loss, sentence};
 
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -376,6 +380,24 @@ pub enum Error {
         /// Who holds it, where the kernel knows.
         process: Option<i32>,
     },
+    /// Locks that were taken through the region are held.
+    #[error(
+        "{locks} lock(s) that were taken through the region are held by threads of this process; unlock them first"
+    )]
+    MutexesOut {
+        /// How many.
+        locks: usize,
+    },
+    /// An object in the region is not as the call needs it.
+    #[error("the {kind} at offset {offset} {problem}")]
+    Object {
+        /// What it is, or should be.
+        kind: &'static str,
+        /// Where it stands.
+        offset: u64,
+        /// What is the matter.
+        problem: Problem,
+    },
     /// Something that concerns others was asked of a copy-on-write region.
     #[error(
         "the region is MAPSHARE_COPY_ON_WRITE, so that others do not see what is done in it, nor wake who sleeps there; \
@@ -419,7 +441,10 @@ impl Error {
             Error::AccessDenied { .. } | Error::AccessExceeded { .. } => Errno::EACCES,
             Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
             Error::OutOfRange { .. } | Error::OutOfReserve { .. } | Error::PastReserve { .. } => Errno::ERANGE,
-            Error::ViewsOut { .. } | Error::InUse { .. } | Error::ForeignLock { .. } => Errno::EBUSY,
+            Error::Object { problem, .. } => problem.errno(),
+            Error::ViewsOut { .. } | Error::InUse { .. } | Error::ForeignLock { .. } | Error::MutexesOut { .. } => {
+                Errno::EBUSY
+            }
             Error::NotThere { .. } => Errno::ENOENT,
             Error::IsLink { .. } => Errno::ELOOP,
             Error::Exists { .. } => Errno::EEXIST,
@@ -458,30 +483,5 @@ impl From<Error> for std::io::Error {
     fn from(error: Error) -> std::io::Error {
         let kind = std::io::Error::from_raw_os_error(error.errno()).kind();
         std::io::Error::new(kind, error)
-    }
-}
-
-/// Why pages were lost.
-fn loss(errno: i32) -> &'static str {
-    match Errno(errno) {
-        Errno::ENXIO => "the file was cut short",
-        Errno::ENOSPC => "the file system was full",
-        _ => "the device failed",
-    }
-}
-
-/// Why bytes cannot be had, and what to do.
-fn fault_reason(errno: i32) -> &'static str {
-    match Errno(errno) {
-        Errno::ENXIO => "the file was cut short; mapshare_refresh takes over its length of now",
-        Errno::ENOSPC => "the file system has no room for that page; free some and try again",
-        _ => "the device failed to deliver or take that page",
-    }
-}
-
-fn sentence(errno: i32) -> std::borrow::Cow<'static, str> {
-    match name(errno) {
-        Some(_) => describe(errno).to_string_lossy(),
-        None => std::io::Error::from_raw_os_error(errno).to_string().into(),
     }
 }

@@ -43,8 +43,9 @@ mod sync;
 #[allow(non_camel_case_types)] // the C names
 pub mod ffi;
 
-pub use error::{Error, Result};
+pub use error::{Error, Problem, Result};
 pub use mem::view::View;
-pub use mem::word::{Atomic, Word};
+pub use mem::word::{Atomic, Word, Words};
 pub use region::options::{Access, Options};
 pub use region::{Advice, Backing, Flush, Info, Region, arm};
+pub use sync::mutex::{Locked, Mutex, Owner};

@@ -18,6 +18,8 @@ type AtomicLoad = unsafe extern "C" fn(*mut mapshare_region, u64, *mut u64) -> c
 type AtomicAdd = unsafe extern "C" fn(*mut mapshare_region, u64, u64, *mut u64) -> c_int;
 type AtomicStore = extern "C" fn(*mut mapshare_region, u64, u64) -> c_int;
 type AtomicCompareSwap = unsafe extern "C" fn(*mut mapshare_region, u64, u64, u64, *mut u64) -> c_int;
+type MutexInit = extern "C" fn(*mut mapshare_region, u64) -> c_int;
+type MutexLock = extern "C" fn(*mut mapshare_region, u64, i64) -> c_int;
 type LastError = unsafe extern "C" fn() -> *const c_char;
 
 /// The functions that the benches call.
@@ -32,6 +34,9 @@ pub(crate) struct Library {
     pub(crate) atomic_store: AtomicStore,
     pub(crate) atomic_add: AtomicAdd,
     pub(crate) atomic_compare_swap: AtomicCompareSwap,
+    pub(crate) mutex_init: MutexInit,
+    pub(crate) mutex_lock: MutexLock,
+    pub(crate) mutex_unlock: MutexInit,
     last_error: LastError,
 }
 
@@ -70,6 +75,9 @@ impl Library {
             atomic_store: function!(handle, c"mapshare_atomic_store_u64", AtomicStore),
             atomic_add: function!(handle, c"mapshare_atomic_add_u64", AtomicAdd),
             atomic_compare_swap: function!(handle, c"mapshare_atomic_compare_swap_u64", AtomicCompareSwap),
+            mutex_init: function!(handle, c"mapshare_mutex_init", MutexInit),
+            mutex_lock: function!(handle, c"mapshare_mutex_lock", MutexLock),
+            mutex_unlock: function!(handle, c"mapshare_mutex_unlock", MutexInit),
             last_error: function!(handle, c"mapshare_last_error", LastError),
         }
     }
@@ -94,6 +102,12 @@ impl Library {
     pub(crate) fn unmap(&self, region: Token) {
         // SAFETY: any token may be passed.
         self.check(unsafe { (self.unmap)(region.0) });
+    }
+
+    /// Zeros in a region.
+    pub(crate) fn write_zeros(&self, region: Token, offset: u64, length: u64) {
+        // SAFETY: any arguments may be passed.
+        self.check(unsafe { (self.fill)(region.0, offset, length, 0) });
     }
 
     /// Ends the program with the library's own words unless `code` is good.

@@ -23,4 +23,6 @@ pub mod atomic;
 
 pub mod wait;
 
+pub mod mutex;
+
 pub mod library;

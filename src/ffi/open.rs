@@ -158,7 +158,7 @@ pub unsafe extern "C" fn mapshare_open_at(
 /// @param region  The region.
 /// @return 0, or
 ///   -EBADF: it is not an open region: NULL, forged, or unmapped already.
-///   -EBUSY: views of it are still out, a call sleeps in it (mapshare_wait), or this is a signal handler that
+///   -EBUSY: views of it are still out, locks that were taken through it are held, a call sleeps in it (mapshare_wait), or this is a signal handler that
 ///           interrupted a call on it; nothing has changed.
 ///
 /// Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
@@ -170,6 +170,10 @@ pub extern "C" fn mapshare_unmap(region: *mut mapshare_region) -> c_int {
         let views = region.views();
         if views > 0 {
             return Err(Error::ViewsOut { views, asked: "unmapping it would take their bytes" });
+        }
+        let locks = region.locks();
+        if locks > 0 {
+            return Err(Error::MutexesOut { locks });
         }
         drop(region.remove());
         Ok(())

@@ -70,12 +70,16 @@
  *   EBUSY            views of the region are still out, a call sleeps in it, or this one was made from inside a call
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
- *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
+ *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; the object exists
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
- *   EPERM            a seal or file attribute forbids it
+ *   EPERM            a seal or file attribute forbids it; the lock is not yours
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
  *   EOPNOTSUPP       this kind of region or file system cannot do it: views and atomics under MAPSHARE_NO_HANDLER
+ *   ENOLCK           the kernel or file system has no locks
+ *   EBADMSG          no object of this kind stands at the offset, or it was damaged
+ *   EPROTONOSUPPORT  an object of a layout that this library does not speak
+ *   EDEADLK          this thread has the lock already
  *   ETIMEDOUT        the time given has passed
  *   EINTR            a signal handler ran while the call waited
  *   ENOTRECOVERABLE  an internal error was caught

@@ -7,6 +7,7 @@
 
 use super::atomic::{AtomicU64, Ordering};
 use super::guard;
+use super::held;
 use super::lost::Lost;
 use super::pins;
 use super::presence::Presence;
@@ -408,6 +409,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        held::abandon_all_of(self);
         // SAFETY: the pages are ours, and nobody else has them any more: views share the mapping.
         let unmapped = unsafe { map::unmap(self.base, self.capacity) };
         debug_assert_eq!(unmapped, Ok(()));

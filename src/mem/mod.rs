@@ -15,6 +15,8 @@ pub(crate) mod fence;
 pub(crate) mod fork_lock;
 mod guard;
 pub(crate) mod hazard;
+pub(crate) mod held;
+pub(crate) mod layout;
 mod lost;
 pub(crate) mod mapping;
 mod pins;

@@ -33,6 +33,8 @@ use std::ptr::NonNull;
 pub(crate) enum Operation<W> {
     Load,
     Store(W),
+    /// As `Store`, but only released: later operations may be seen before it.
+    Put(W),
     Swap(W),
     Add(W),
     And(W),
@@ -61,6 +63,8 @@ impl<W: Word> Operation<W> {
             // SAFETY: as above.
             Operation::Store(value) => unsafe { W::store(at, value) }.map(|()| value),
             // SAFETY: as above.
+            Operation::Put(value) => unsafe { W::put(at, value) }.map(|()| value),
+            // SAFETY: as above.
             Operation::Swap(value) => unsafe { W::swap(at, value) },
             // SAFETY: as above.
             Operation::Add(value) => unsafe { W::add(at, value) },
@@ -71,6 +75,65 @@ impl<W: Word> Operation<W> {
             // SAFETY: as above.
             Operation::CompareSwap { expected, desired } => unsafe { W::compare_swap(at, expected, desired) },
         }
+    }
+}
+
+/// The bytes of an object in a region, which has words.
+#[derive(Clone, Copy)]
+pub struct Words<'a> {
+    mapping: &'a Mapping,
+    span: Span,
+    is_writable: bool,
+}
+
+impl<'a> Words<'a> {
+    /// What an object's offset is a multiple of.
+    const ALIGNMENT: u64 = 8;
+
+    /// The object of `length` bytes at `offset`, if the length of now has it and it is aligned there.
+    #[inline(always)]
+    pub(crate) fn find(mapping: &'a Mapping, offset: u64, length: u64, is_writable: bool) -> Option<Words<'a>> {
+        let span = mapping.find(offset, length).filter(|_| offset.is_multiple_of(Self::ALIGNMENT))?;
+        Some(Words { mapping, span, is_writable })
+    }
+
+    /// The object at `offset`, where `span` says whether the mapping has it.
+    pub(crate) fn new(
+        mapping: &'a Mapping,
+        offset: u64,
+        is_writable: bool,
+        span: impl FnOnce() -> Result<Span>,
+    ) -> Result<Words<'a>> {
+        if mapping.protector() == Protector::SystemCalls {
+            return Err(Error::Unguarded);
+        }
+        if !offset.is_multiple_of(Self::ALIGNMENT) {
+            return Err(Error::Misaligned { offset, alignment: Self::ALIGNMENT, object: "an object" });
+        }
+        Ok(Words { mapping, span: span()?, is_writable })
+    }
+
+    /// The word at `at`, counted from the object's first byte; the object has it, and it is aligned there.
+    #[inline(always)]
+    pub(crate) fn word<W: Word>(&self, at: usize) -> Atomic<'a, W> {
+        assert!(at.is_multiple_of(size_of::<W>()));
+        let span = self.span.part(at, size_of::<W>());
+        Atomic { mapping: self.mapping, span, is_writable: self.is_writable, word: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(crate) fn mapping(&self) -> &'a Mapping {
+        self.mapping
+    }
+
+    /// The first byte's offset in the region.
+    #[inline(always)]
+    pub(crate) fn offset(&self) -> u64 {
+        self.span.start() as u64
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.is_writable
     }
 }
 

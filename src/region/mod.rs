@@ -12,11 +12,12 @@ use crate::error::{Error, Result};
 use crate::mem::atomic::AtomicBool;
 pub(crate) use crate::mem::buffer::{Destination, Source};
 use crate::mem::fork_lock::ForkLock;
+use crate::mem::held;
 use crate::mem::mapping::{Mapping, Protector};
 use crate::mem::sigbus;
 use crate::mem::span::Span;
 use crate::mem::view::View;
-pub(crate) use crate::mem::word::{Atomic, Operation, Word};
+pub(crate) use crate::mem::word::{Atomic, Operation, Word, Words};
 use crate::sys::Errno;
 use crate::sys::file::{self, Status};
 use crate::sys::map::{Advice as KernelAdvice, Sharing};
@@ -310,6 +311,25 @@ impl Region {
     /// no handler and its file may shrink.
     pub fn atomic<W: Word>(&self, offset: u64) -> Result<Atomic<'_, W>> {
         Atomic::new(&self.mapping, offset, self.is_writable(), |offset, length| self.span(offset, length))
+    }
+
+    /// The `length` bytes of an object at `offset`, a multiple of 8, as [`Mutex`](crate::Mutex) takes them.
+    ///
+    /// # Errors
+    /// As `atomic`.
+    pub fn words(&self, offset: u64, length: u64) -> Result<Words<'_>> {
+        Words::new(&self.mapping, offset, self.is_writable(), || self.span(offset, length))
+    }
+
+    /// `words`, if nothing at all is in the way.
+    #[inline(always)]
+    pub(crate) fn words_at_once(&self, offset: u64, length: u64) -> Option<Words<'_>> {
+        Words::find(&self.mapping, offset, length, self.is_writable())
+    }
+
+    /// How many locks that were taken through the region are held.
+    pub(crate) fn locks(&self) -> usize {
+        held::count(&self.mapping)
     }
 
     /// `atomic` and an operation on it, if nothing at all is in their way; otherwise it has not happened.

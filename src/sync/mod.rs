@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod liveness;
+pub(crate) mod mutex;
 pub(crate) mod wait;

@@ -8,6 +8,7 @@ int main(void) {
     void *view = NULL;
     mapshare_region *region = open_new("file", 8192, 1 << 20), *again = NULL, *other;
     mapshare_region_info info;
+    mapshare_owner owner;
     uint64_t word = 0;
     uint32_t half = 0;
     int fd;
@@ -56,6 +57,19 @@ int main(void) {
     CHECK(mapshare_atomic_compare_swap_u32(region, 516, 9, 7, NULL) == 1);
     CHECK(mapshare_atomic_load_u32(region, 516, &half) == 0 && half == 7);
     REFUSED(mapshare_atomic_load_u64(region, 516, &word), EINVAL);
+    CHECK(mapshare_fill(region, 512, 64, 0) == 0 && mapshare_mutex_init(region, 512) == 0);
+    CHECK(mapshare_mutex_lock(region, 512, -1) == 0);
+    CHECK(mapshare_mutex_owner(region, 512, &owner, sizeof owner) == 0 && owner.pid == (uint32_t)getpid());
+    CHECK(owner.tid != 0 && owner.alive == 1 && owner.waiters == 0);
+    REFUSED(mapshare_mutex_lock(region, 512, 0), EDEADLK);
+    REFUSED(mapshare_unmap(region), EBUSY);
+    CHECK(mapshare_mutex_recover(region, 512) == 0 && mapshare_mutex_unlock(region, 512) == 0);
+    REFUSED(mapshare_mutex_unlock(region, 512), EPERM);
+    REFUSED(mapshare_mutex_recover(region, 512), EPERM);
+    REFUSED(mapshare_mutex_init(region, 512), EEXIST);
+    REFUSED(mapshare_mutex_lock(region, 8, 0), EBADMSG);
+    REFUSED(mapshare_mutex_owner(region, 512, NULL, 16), EINVAL);
+    CHECK(mapshare_fill(region, 512, 64, 0) == 0 && mapshare_atomic_store_u32(region, 516, 7) == 0);
     CHECK(mapshare_wait(region, 516, 8, -1) == 0 && mapshare_wake(region, 516, UINT32_MAX) == 0);
     REFUSED(mapshare_wait(region, 516, 7, 1000), ETIMEDOUT);
     REFUSED(mapshare_wait(region, 517, 7, 0), EINVAL);

@@ -5,6 +5,7 @@
 pub(crate) mod c;
 pub(crate) mod doors;
 pub(crate) mod files;
+pub(crate) mod mutexes;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod words;

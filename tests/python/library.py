@@ -80,6 +80,11 @@ for _name, _arguments in {
     "release": [_POINTER, _POINTER],
     "wait": [_POINTER, _U64, _U32, ctypes.c_int64],
     "wake": [_POINTER, _U64, _U32],
+    "mutex_init": [_POINTER, _U64],
+    "mutex_lock": [_POINTER, _U64, ctypes.c_int64],
+    "mutex_recover": [_POINTER, _U64],
+    "mutex_unlock": [_POINTER, _U64],
+    "mutex_owner": [_POINTER, _U64, _POINTER, _SIZE],
     **{
         f"atomic_{operation}_u{8 * ctypes.sizeof(word)}": [_POINTER, _U64, *[word] * values, *[_POINTER] * results]
         for word in (_U32, _U64)

@@ -128,6 +128,13 @@ pub trait Word: Copy + Eq + std::fmt::Debug + Send + Sync + 'static {
     #[doc(hidden)]
     unsafe fn store(at: *mut Self, value: Self) -> Result<(), Fault>;
 
+    /// Puts `value` there; released only, not sequentially consistent.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    unsafe fn put(at: *mut Self, value: Self) -> Result<(), Fault>;
+
     /// Puts `value` there and returns what stood there.
     ///
     /// # Safety

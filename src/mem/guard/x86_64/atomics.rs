@@ -63,6 +63,20 @@ macro_rules! word {
             }
 
             #[inline(always)]
+            unsafe fn put(at: *mut Self, value: Self) -> Result<(), Fault> {
+                // ORDER: each store of x86 is a release.
+                // SAFETY: the caller vouches for `at`; a fault goes to the line behind the access.
+                let completed = unsafe {
+                    completes!(
+                        [concat!("mov [{at}], {value:", $size, "}")],
+                        at = in(reg) at,
+                        value = in(reg) value
+                    )
+                };
+                checked(completed, ())
+            }
+
+            #[inline(always)]
             unsafe fn swap(at: *mut Self, value: Self) -> Result<Self, Fault> {
                 let previous: Self;
                 // SAFETY: the caller vouches for `at`; a fault goes to the line behind the access.
