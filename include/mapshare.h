@@ -70,12 +70,16 @@
  *   EBUSY            views of the region are still out, a call sleeps in it, or this one was made from inside a call
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
- *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
+ *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; the object exists
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
- *   EPERM            a seal or file attribute forbids it
+ *   EPERM            a seal or file attribute forbids it; the lock is not yours
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
  *   EOPNOTSUPP       this kind of region or file system cannot do it: views and atomics under MAPSHARE_NO_HANDLER
+ *   ENOLCK           the kernel or file system has no locks
+ *   EBADMSG          no object of this kind stands at the offset, or it was damaged
+ *   EPROTONOSUPPORT  an object of a layout that this library does not speak
+ *   EDEADLK          this thread has the lock already
  *   ETIMEDOUT        the time given has passed
  *   EINTR            a signal handler ran while the call waited
  *   ENOTRECOVERABLE  an internal error was caught
@@ -207,6 +211,17 @@
 #define MAPSHARE_BACKING_FD 4
 
 /**
+ * Bytes of a lock in a region; it stands at a multiple of 8.
+ */
+#define MAPSHARE_MUTEX_SIZE 64
+
+/**
+ * What mapshare_mutex_lock returns when an owner has died with the lock: the caller has it now, and the data that it
+ * protects may be half written.
+ */
+#define MAPSHARE_OWNER_DIED 1
+
+/**
  * A mapped range of a file: a token that only the functions here understand. Pass it on, never dereference it.
  */
 typedef struct mapshare_region mapshare_region;
@@ -301,6 +316,28 @@ typedef struct mapshare_region_info {
   uint32_t views;
 } mapshare_region_info;
 
+/**
+ * Who has a lock: for people and tools.
+ */
+typedef struct mapshare_owner {
+  /**
+   * The process, by the number that it has for itself; 0 when nobody has the lock.
+   */
+  uint32_t pid;
+  /**
+   * The thread, by the kernel's number.
+   */
+  uint32_t tid;
+  /**
+   * 1 when the process lives, 0 when not.
+   */
+  uint32_t alive;
+  /**
+   * 1 when somebody may be waiting, 0 when nobody is.
+   */
+  uint32_t waiters;
+} mapshare_owner;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -390,8 +427,8 @@ int mapshare_open_at(int directory_fd,
  * @param region  The region.
  * @return 0, or
  *   -EBADF: it is not an open region: NULL, forged, or unmapped already.
- *   -EBUSY: views of it are still out, a call sleeps in it (mapshare_wait), or this is a signal handler that
- *           interrupted a call on it; nothing has changed.
+ *   -EBUSY: views of it are still out, locks that were taken through it are held, a call sleeps in it (mapshare_wait,
+ *           mapshare_mutex_lock), or this is a signal handler that interrupted a call on it; nothing has changed.
  *
  * Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
  * Signals: not in a handler. Source: munmap(2).
@@ -892,6 +929,95 @@ int mapshare_wait(struct mapshare_region *region, uint64_t offset, uint32_t expe
  * Threads: any. Signals: not in a handler. Source: futex(2).
  */
 int mapshare_wake(struct mapshare_region *region, uint64_t offset, uint32_t count);
+
+/**
+ * Makes a lock of MAPSHARE_MUTEX_SIZE bytes that are all zero. One that was killed in the middle of it is made good.
+ *
+ * @param region  The region, MAPSHARE_READ_WRITE.
+ * @param offset  The lock's first byte, counted from the region's start: a multiple of 8.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 8, or the region is copy-on-write.
+ *   -EACCES: the region is read-only.
+ *   -EEXIST: a lock stands there already. Of several that make one at the same time, one gets 0 and the others this.
+ *   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a lock of another version.
+ *   -EBUSY:  somebody has locked the bytes of the file by which processes show that they live (from 2^62 on); or
+ *            another process is making the lock and does not get on with it.
+ *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
+ *   -ENOLCK, -ENOENT: the file system has no locks, or there is no /proc to open the file anew by.
+ *
+ * Threads: any. Signals: not in a handler. Processes: any number that have the file mapped for writing.
+ */
+int mapshare_mutex_init(struct mapshare_region *region, uint64_t offset);
+
+/**
+ * Takes a lock for the calling thread. When the thread or the process that has it ends without freeing it, however that
+ * comes about, the next caller gets it and is told.
+ *
+ * @param region      The region, MAPSHARE_READ_WRITE.
+ * @param offset      The lock's first byte, counted from the region's start: a multiple of 8.
+ * @param timeout_ns  How long to wait, in nanoseconds; 0 = only try, < 0 = for ever.
+ * @return 0: the caller has the lock. 1, MAPSHARE_OWNER_DIED: it has the lock, but an owner before it has died with it,
+ *   and the data may be half written: repair them, then call mapshare_mutex_recover; until then every next owner is
+ *   told. Or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 8, or the region is copy-on-write.
+ *   -EACCES: the region is read-only.
+ *   -EBADMSG: no lock stands there. -EPROTONOSUPPORT: a lock of another version.
+ *   -EDEADLK: the calling thread has it already.
+ *   -ETIMEDOUT: the time has passed. -EINTR: a signal handler ran; call again to go on waiting.
+ *   -EBUSY, -ENOLCK, -ENOENT: as mapshare_mutex_init.
+ *   -ENOMEM: the thread holds 16 locks.
+ *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
+ *
+ * Threads: any. What an owner wrote before it freed the lock, the next one sees. While a call waits, mapshare_unmap and
+ * all else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is.
+ * Processes: all that have the file mapped, of any user and pid namespace.
+ * Fork: a child has no locks; those of its parent stay its parent's.
+ * Signals: not in a handler. Blocks: up to timeout_ns. Source: fcntl(2) "Open file description locks", futex(2).
+ */
+int mapshare_mutex_lock(struct mapshare_region *region, uint64_t offset, int64_t timeout_ns);
+
+/**
+ * Says that the data which a lock protects are in order again, after MAPSHARE_OWNER_DIED.
+ *
+ * @param region  The region.
+ * @param offset  The lock's first byte.
+ * @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
+ *   others of mapshare_mutex_lock that do not concern waiting.
+ *
+ * Threads: the one that has the lock. Signals: not in a handler.
+ */
+int mapshare_mutex_recover(struct mapshare_region *region, uint64_t offset);
+
+/**
+ * Frees a lock, and wakes one that waits for it.
+ *
+ * @param region  The region, or another one of the same file that has the lock's bytes.
+ * @param offset  The lock's first byte.
+ * @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
+ *   others of mapshare_mutex_lock that do not concern waiting.
+ *
+ * Threads: the one that has the lock. Signals: not in a handler.
+ */
+int mapshare_mutex_unlock(struct mapshare_region *region, uint64_t offset);
+
+/**
+ * Who has a lock, for people and tools: it may be another one by the time of the return.
+ *
+ * @param region      The region; it may be read-only.
+ * @param offset      The lock's first byte.
+ * @param ret_owner   Receives the facts.
+ * @param owner_size  sizeof *ret_owner: a shorter struct gets the first fields, a longer one zeros at its end.
+ * @return 0, -EINVAL also when ret_owner is NULL or owner_size is 0, or -EBADF, -EBADMSG and the others of
+ *   mapshare_mutex_lock that do not concern waiting.
+ *
+ * Threads: any. Signals: not in a handler.
+ */
+int mapshare_mutex_owner(struct mapshare_region *region,
+                         uint64_t offset,
+                         struct mapshare_owner *ret_owner,
+                         size_t owner_size);
 
 /**
  * The version of the library that runs, as text: "0.1.0".

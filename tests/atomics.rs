@@ -14,11 +14,11 @@ use std::thread;
 const OPERATIONS: u64 = 100_000;
 
 fn open(door: Door, folder: &Folder, length: u64) -> Opened {
-    door.open(folder.join("file"), &common::create(length)).unwrap()
+    door.open(folder.join("file"), &common::create(length)).expect("good")
 }
 
 fn every_operation<W: Number>(region: &Opened, offset: u64, max: W) {
-    let word = |operation| region.atomic(offset, operation).unwrap();
+    let word = |operation| region.atomic(offset, operation).expect("good");
     let number = |value: u8| W::from(value);
     assert_eq!(word(Do::Load), number(0));
     word(Do::Store(max));
@@ -150,18 +150,18 @@ fn threads_and_processes_lose_no_operation() {
 
 fn count_up(region: &Opened) {
     for _ in 0..OPERATIONS {
-        region.atomic(0, Do::Add(1u64)).unwrap();
-        let mut seen = region.atomic(8, Do::<u64>::Load).unwrap();
+        region.atomic(0, Do::Add(1u64)).expect("good");
+        let mut seen = region.atomic(8, Do::<u64>::Load).expect("good");
         loop {
-            let now = region.atomic(8, Do::CompareSwap(seen, seen + 1)).unwrap();
+            let now = region.atomic(8, Do::CompareSwap(seen, seen + 1)).expect("good");
             if now == seen {
                 break;
             }
             seen = now;
         }
-        region.atomic(16, Do::Or(1u64)).unwrap();
-        region.atomic(16, Do::And(!1u64)).unwrap();
-        region.atomic(24, Do::Add(1u32)).unwrap();
+        region.atomic(16, Do::Or(1u64)).expect("good");
+        region.atomic(16, Do::And(!1u64)).expect("good");
+        region.atomic(24, Do::Add(1u32)).expect("good");
     }
 }
 

@@ -14,8 +14,8 @@ const LONG: i64 = 20_000_000_000;
 const AT: u64 = 64;
 
 fn open(door: Door, folder: &Folder) -> Opened {
-    let region = door.open(folder.join("file"), &common::create(8192)).unwrap();
-    region.init_mutex(AT).unwrap();
+    let region = door.open(folder.join("file"), &common::create(8192)).expect("good");
+    region.init_mutex(AT).expect("good");
     region
 }
 
@@ -110,8 +110,8 @@ fn what_is_no_lock_or_cannot_be_one_is_a_code() {
 fn hold() -> bool {
     let Some(path) = role().filter(|role| role.starts_with('/')) else { return false };
     watchdog();
-    let region = Door::C.open(path, &with(MAPSHARE_READ_WRITE)).unwrap();
-    region.lock(AT, LONG).unwrap();
+    let region = Door::C.open(path, &with(MAPSHARE_READ_WRITE)).expect("good");
+    region.lock(AT, LONG).expect("good");
     tell("held");
     listen();
     true
@@ -215,7 +215,7 @@ fn a_region_with_a_held_lock_is_busy_and_another_of_the_file_may_free_it() {
 }
 
 fn open_again(door: Door, folder: &Folder) -> Opened {
-    door.open(folder.join("file"), &with(MAPSHARE_READ_WRITE)).unwrap()
+    door.open(folder.join("file"), &with(MAPSHARE_READ_WRITE)).expect("good")
 }
 
 /// Numbers of participants and threads that do not exist, or have no lock: nobody waits for those.
@@ -251,20 +251,20 @@ fn rubbish_in_a_lock_hangs_nobody() {
 /// Adds to two numbers that have to stay equal, one after the other, over and over.
 fn work(region: &Opened, rounds: u64) {
     for _ in 0..rounds {
-        let died = region.lock(AT, LONG).unwrap();
+        let died = region.lock(AT, LONG).expect("good");
         let (mut first, mut second) = ([0; 8], [0; 8]);
-        region.read(1024, &mut first).unwrap();
-        region.read(2048, &mut second).unwrap();
+        region.read(1024, &mut first).expect("good");
+        region.read(2048, &mut second).expect("good");
         if died {
-            region.write(2048, &first).unwrap();
-            region.recover(AT).unwrap();
+            region.write(2048, &first).expect("good");
+            region.recover(AT).expect("good");
         } else {
             assert_eq!(first, second, "half written, and nobody was told");
         }
         let next = (u64::from_ne_bytes(first) + 1).to_ne_bytes();
-        region.write(1024, &next).unwrap();
-        region.write(2048, &next).unwrap();
-        region.unlock(AT).unwrap();
+        region.write(1024, &next).expect("good");
+        region.write(2048, &next).expect("good");
+        region.unlock(AT).expect("good");
     }
 }
 

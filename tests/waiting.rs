@@ -17,7 +17,7 @@ const LONG: i64 = 20_000_000_000;
 const AT: u64 = 4096 + 8;
 
 fn open(door: Door, folder: &Folder) -> Opened {
-    door.open(folder.join("file"), &common::create(8192)).unwrap()
+    door.open(folder.join("file"), &common::create(8192)).expect("good")
 }
 
 /// Tries again until it is so; fails when it never is.
@@ -155,8 +155,8 @@ fn is_asleep(region: &Opened) -> bool {
         Opened::C { token, .. } => code(token.protect(MAPSHARE_READ_WRITE)) == EBUSY,
         Opened::Rust { .. } => {
             // Rust borrows the region instead: that it sleeps shows by what the kernel says of its threads.
-            std::fs::read_dir("/proc/self/task").unwrap().any(|task| {
-                let call = std::fs::read_to_string(task.unwrap().path().join("syscall")).unwrap_or_default();
+            std::fs::read_dir("/proc/self/task").expect("good").any(|task| {
+                let call = std::fs::read_to_string(task.expect("good").path().join("syscall")).unwrap_or_default();
                 let arguments: Vec<_> = call.split(' ').collect();
                 arguments.first() == Some(&SYS_futex.to_string().as_str()) && arguments.get(2) == Some(&"0x9")
             })

@@ -32,9 +32,7 @@ pub unsafe extern "C" fn mapshare_atomic_load_u64(
     ret_value: *mut u64,
 ) -> c_int {
     if ret_value.is_null() {
-        return guard("mapshare_atomic_load_u64", || {
-            enter(region).and_then(|_| Err::<(), _>(Error::NullArgument("ret_value")))
-        });
+        return guard("mapshare_atomic_load_u64", || enter(region).and(Err::<(), _>(Error::NullArgument("ret_value"))));
     }
     let result = perform("mapshare_atomic_load_u64", region, offset, Operation::Load);
     // SAFETY: the caller vouches for `ret_value`.
@@ -187,9 +185,7 @@ pub unsafe extern "C" fn mapshare_atomic_load_u32(
     ret_value: *mut u32,
 ) -> c_int {
     if ret_value.is_null() {
-        return guard("mapshare_atomic_load_u32", || {
-            enter(region).and_then(|_| Err::<(), _>(Error::NullArgument("ret_value")))
-        });
+        return guard("mapshare_atomic_load_u32", || enter(region).and(Err::<(), _>(Error::NullArgument("ret_value"))));
     }
     let result = perform("mapshare_atomic_load_u32", region, offset, Operation::Load);
     // SAFETY: the caller vouches for `ret_value`.

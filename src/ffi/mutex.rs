@@ -47,8 +47,8 @@ impl From<Owner> for mapshare_owner {
 ///   -EACCES: the region is read-only.
 ///   -EEXIST: a lock stands there already. Of several that make one at the same time, one gets 0 and the others this.
 ///   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a lock of another version.
-///   -EBUSY:  somebody has locked the bytes of the file by which processes show that they live (from 2^62 on); or another
-///            process is making the lock and does not get on with it.
+///   -EBUSY:  somebody has locked the bytes of the file by which processes show that they live (from 2^62 on); or
+///            another process is making the lock and does not get on with it.
 ///   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
 ///   -ENOLCK, -ENOENT: the file system has no locks, or there is no /proc to open the file anew by.
 ///
@@ -64,9 +64,9 @@ pub extern "C" fn mapshare_mutex_init(region: *mut mapshare_region, offset: u64)
 /// @param region      The region, MAPSHARE_READ_WRITE.
 /// @param offset      The lock's first byte, counted from the region's start: a multiple of 8.
 /// @param timeout_ns  How long to wait, in nanoseconds; 0 = only try, < 0 = for ever.
-/// @return 0: the caller has the lock. 1, MAPSHARE_OWNER_DIED: it has the lock, but an owner before it has died with it, and
-///   the data may be half written: repair them, then call mapshare_mutex_recover; until then every next owner is told.
-///   Or
+/// @return 0: the caller has the lock. 1, MAPSHARE_OWNER_DIED: it has the lock, but an owner before it has died with it,
+///   and the data may be half written: repair them, then call mapshare_mutex_recover; until then every next owner is
+///   told. Or
 ///   -EBADF:  not an open region.
 ///   -EINVAL: offset is not a multiple of 8, or the region is copy-on-write.
 ///   -EACCES: the region is read-only.
@@ -77,8 +77,8 @@ pub extern "C" fn mapshare_mutex_init(region: *mut mapshare_region, offset: u64)
 ///   -ENOMEM: the thread holds 16 locks.
 ///   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
 ///
-/// Threads: any. What an owner wrote before it freed the lock, the next one sees. While a call waits, mapshare_unmap and all
-/// else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is.
+/// Threads: any. What an owner wrote before it freed the lock, the next one sees. While a call waits, mapshare_unmap and
+/// all else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is.
 /// Processes: all that have the file mapped, of any user and pid namespace.
 /// Fork: a child has no locks; those of its parent stay its parent's.
 /// Signals: not in a handler. Blocks: up to timeout_ns. Source: fcntl(2) "Open file description locks", futex(2).
@@ -99,8 +99,8 @@ pub extern "C" fn mapshare_mutex_lock(region: *mut mapshare_region, offset: u64,
 ///
 /// @param region  The region.
 /// @param offset  The lock's first byte.
-/// @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the others
-///   of mapshare_mutex_lock that do not concern waiting.
+/// @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
+///   others of mapshare_mutex_lock that do not concern waiting.
 ///
 /// Threads: the one that has the lock. Signals: not in a handler.
 #[unsafe(no_mangle)]
@@ -112,8 +112,8 @@ pub extern "C" fn mapshare_mutex_recover(region: *mut mapshare_region, offset: u
 ///
 /// @param region  The region, or another one of the same file that has the lock's bytes.
 /// @param offset  The lock's first byte.
-/// @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the others
-///   of mapshare_mutex_lock that do not concern waiting.
+/// @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
+///   others of mapshare_mutex_lock that do not concern waiting.
 ///
 /// Threads: the one that has the lock. Signals: not in a handler.
 #[unsafe(no_mangle)]

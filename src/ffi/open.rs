@@ -158,8 +158,8 @@ pub unsafe extern "C" fn mapshare_open_at(
 /// @param region  The region.
 /// @return 0, or
 ///   -EBADF: it is not an open region: NULL, forged, or unmapped already.
-///   -EBUSY: views of it are still out, locks that were taken through it are held, a call sleeps in it (mapshare_wait), or this is a signal handler that
-///           interrupted a call on it; nothing has changed.
+///   -EBUSY: views of it are still out, locks that were taken through it are held, a call sleeps in it (mapshare_wait,
+///           mapshare_mutex_lock), or this is a signal handler that interrupted a call on it; nothing has changed.
 ///
 /// Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
 /// Signals: not in a handler. Source: munmap(2).

@@ -34,8 +34,7 @@ pub(crate) mod word {
     pub(crate) const HOLDER: u64 = super::HIGH_HALF | THREAD;
     /// Of the holder: the thread's number in its process.
     pub(crate) const THREAD: u64 = (1 << 29) - 1;
-    /// Reserved for handing the lock to one that has waited for long; 0.
-    pub(crate) const HAND_OFF: u64 = 1 << 29;
+    // Bit 29 is reserved for handing the lock to one that has waited for long.
     /// Somebody may sleep on the low half.
     pub(crate) const WAITERS: u64 = 1 << 30;
     /// A holder died, and nobody has said since that the data are in order again.

@@ -35,6 +35,7 @@ pub(crate) fn try_lock(fd: BorrowedFd, mode: Mode, start: u64, length: u64) -> R
 }
 
 /// Frees what this description has locked of the range.
+#[expect(dead_code, reason = "the locks of ranges use it")]
 pub(crate) fn unlock(fd: BorrowedFd, start: u64, length: u64) -> Result<(), Errno> {
     let mut lock = describe(libc::F_UNLCK, start, length)?;
     control(fd, libc::F_OFD_SETLK, &mut lock)
