@@ -12,8 +12,11 @@ const SOURCES: &[&str] = &[
     "src/ffi/access.rs",
     "src/ffi/view.rs",
     "src/ffi/region.rs",
-    "src/ffi/range_lock.rs",
     "src/ffi/handover.rs",
+    "src/ffi/range_lock.rs",
+    "src/ffi/atomic.rs",
+    "src/ffi/wait.rs",
+    "src/ffi/mutex.rs",
     "src/ffi/library.rs",
 ];
 /// What stands at the header's head.

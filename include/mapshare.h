@@ -29,8 +29,9 @@
  *   SIGBUS         That needs a handler for SIGBUS, which the first open installs. It passes everything that is not its
  *                  own to the handler that was there before. A program that installs one of its own later calls
  *                  mapshare_arm, or opens another region. A thread that has SIGBUS blocked when it first calls is
- *                  served by system calls instead; one that blocks it later, or that uses a view while it is blocked,
- *                  is not protected. MAPSHARE_NO_HANDLER leaves SIGBUS alone.
+ *                  served by system calls instead, and has it unblocked for the moment of an atomic; one that blocks
+ *                  it later, or that uses a view while it is blocked, is not protected. MAPSHARE_NO_HANDLER leaves
+ *                  SIGBUS alone.
  *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
  *                  With MAPSHARE_SPARSE it is -ENOSPC at the first write to a page that finds no room.
  *   Descriptors    Each region holds one descriptor of its file, close-on-exec; three with MAPSHARE_UNLINK_LAST.
@@ -82,20 +83,23 @@
  *                    a name that was about to go with its last user all the time; for a seal, a mapping that may write
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
- *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without
+ *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without; the
+ *                    object exists
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
  *   EPERM            a seal or file attribute forbids it, or sending needs one that is missing; the lock is not yours
  *   EDEADLK          this thread holds the lock already
  *   ETIMEDOUT        the time given has passed
  *   EINTR            a signal handler ran while the call waited; nothing has happened
+ *   EBADMSG          no object of this kind stands at the offset, or it was damaged
+ *   EPROTONOSUPPORT  an object of a layout that this library does not speak
  *   EPROTO           what came over the socket is not a hand-over
  *   EPIPE            the other side of the socket has closed
  *   EAGAIN           the socket is not ready, and does not wait
  *   ENOTSOCK         the descriptor is not a socket
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE ENOLCK EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER, seals on files,
- *                    locks, MAPSHARE_BENEATH, and more
+ *   EOPNOTSUPP       this kind of region or file system cannot do it: views and atomics under MAPSHARE_NO_HANDLER,
+ *                    seals on files, locks, MAPSHARE_BENEATH, and more
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE
@@ -177,8 +181,8 @@
 
 /**
  * mapshare_options.flags: leave the process's SIGBUS handling as it is, for hosts that own that signal. Every read,
- * write, fill and copy is then done by the kernel, at about a microsecond each, and still gives codes; views are
- * -EOPNOTSUPP, unless the region is a memory file that is sealed against shrinking.
+ * write, fill and copy is then done by the kernel, at about a microsecond each, and still gives codes; views and
+ * atomics are -EOPNOTSUPP, unless the region is a memory file that is sealed against shrinking.
  */
 #define MAPSHARE_NO_HANDLER 512
 
@@ -288,6 +292,17 @@
 #define MAPSHARE_SEAL_FUTURE_WRITE 16
 
 /**
+ * Bytes of a lock in a region; it stands at a multiple of 8.
+ */
+#define MAPSHARE_MUTEX_SIZE 64
+
+/**
+ * What mapshare_mutex_lock returns when an owner has died with the lock: the caller has it now, and the data that it
+ * protects may be half written.
+ */
+#define MAPSHARE_OWNER_DIED 1
+
+/**
  * A mapped range of a file: a token that only the functions here understand. Pass it on, never dereference it.
  */
 typedef struct mapshare_region mapshare_region;
@@ -382,6 +397,28 @@ typedef struct mapshare_region_info {
    */
   uint32_t views;
 } mapshare_region_info;
+
+/**
+ * Who has a lock: for people and tools.
+ */
+typedef struct mapshare_owner {
+  /**
+   * The process, by the number that it has for itself; 0 when nobody has the lock.
+   */
+  uint32_t pid;
+  /**
+   * The thread, by the kernel's number.
+   */
+  uint32_t tid;
+  /**
+   * 1 when the process lives, 0 when not.
+   */
+  uint32_t alive;
+  /**
+   * 1 when somebody may be waiting, 0 when nobody is.
+   */
+  uint32_t waiters;
+} mapshare_owner;
 
 #ifdef __cplusplus
 extern "C" {
@@ -514,8 +551,9 @@ int mapshare_open_anonymous(const struct mapshare_options *options,
  * @param region  The region.
  * @return 0, or
  *   -EBADF: it is not an open region: NULL, forged, or unmapped already.
- *   -EBUSY: views of it are still out, or locks of its ranges; a call sleeps in it; or this is a signal handler that
- *           interrupted a call on it. Nothing has changed.
+ *   -EBUSY: views of it are still out, or locks that were taken through it are held; a call sleeps in it
+ *           (mapshare_lock_range, mapshare_wait, mapshare_mutex_lock); or this is a signal handler that interrupted a
+ *           call on it. Nothing has changed.
  *
  * Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
  * Signals: not in a handler. Source: munmap(2).
@@ -840,65 +878,6 @@ int mapshare_info(struct mapshare_region *region, struct mapshare_region_info *r
 int mapshare_fd(struct mapshare_region *region);
 
 /**
- * Locks a range of a region's bytes in its file, against all other threads, of this and of other processes, that lock
- * some of the same bytes: shared locks stand together, an exclusive one stands alone. A lock is advice between those
- * who ask for it; it keeps nobody from reading and writing.
- *
- * The lock is the calling thread's. It ends with mapshare_unlock_range, with the thread, or with the process, whose
- * locks the kernel frees however it dies; mapshare_unmap is -EBUSY until then.
- *
- * @param region      The region; MAPSHARE_READ_WRITE for an exclusive lock.
- * @param offset      First byte, counted from the region's start.
- * @param length      How many bytes, inside the region; 0 = all that follow, also those that the file grows by later.
- * @param mode        MAPSHARE_LOCK_SHARED or MAPSHARE_LOCK_EXCLUSIVE.
- * @param timeout_ns  How long to wait, in nanoseconds; 0 = only try, < 0 = for ever.
- * @return 0, or
- *   -EBADF:     not an open region; or the program has closed a descriptor of the library's.
- *   -EINVAL:    mode is unknown.
- *   -ERANGE:    offset + length leaves the region, or the range does not end below byte 2^62 of the file.
- *   -EACCES:    an exclusive lock of a region that is not MAPSHARE_READ_WRITE; or the file's permissions do not let
- *               this user open it anew, which a thread does at its first lock of a region.
- *   -EDEADLK:   this thread has locked some of the bytes, in either mode, and would wait for itself: a lock is never
- *               widened, and never changed from shared to exclusive. Through another region of the same file: only
- *               where the two exclude each other.
- *   -ETIMEDOUT: the time has passed.
- *   -EINTR:     a signal handler ran while the call waited, also one with SA_RESTART; call again to wait on.
- *   -EOPNOTSUPP: the file system or the kernel has no such locks, or /proc is not there.
- *   -ENOLCK, -ENOMEM, -EMFILE, -ENFILE, -EIO: as the kernel says them.
- *
- * Threads: any; threads of one process exclude each other. A thread that has locked holds one more descriptor for
- * each region, until it ends or the region is unmapped.
- * Signals: not in a handler. Blocks: up to timeout_ns. It looks again at intervals, of 50 us at first and 4 ms at
- * most, and those who wait have no order. Meanwhile functions that want the region for themselves alone are -EBUSY.
- * Processes: these are open file description locks (fcntl F_OFD_SETLK). Locks of programs without this library,
- * F_OFD_SETLK as well as F_SETLK (lockf), exclude them and are excluded by them, inside one process too; those of flock
- * do not. They do not end, as F_SETLK locks do, when the program closes a descriptor of the file.
- * Fork: the child holds none of the parent's locks, and does not prolong them.
- * Source: fcntl(2), "Open file description locks (non-POSIX)"; POSIX.1-2024 fcntl().
- */
-int mapshare_lock_range(struct mapshare_region *region,
-                        uint64_t offset,
-                        uint64_t length,
-                        uint32_t mode,
-                        int64_t timeout_ns);
-
-/**
- * Frees a lock that the calling thread took with mapshare_lock_range. Only whole locks are freed.
- *
- * @param region  The region.
- * @param offset  As it was locked.
- * @param length  As it was locked: 0 where that was 0.
- * @return 0, or
- *   -EBADF: not an open region; or the program has closed a descriptor of the library's.
- *   -EPERM: this thread holds no lock of this offset and length through this region: it was freed, taken by another
- *           thread, or by the parent before a fork.
- *   -ENOLCK, -ENOMEM: as the kernel says them; the lock is still held.
- *
- * Threads: the one that took the lock. Signals: not in a handler. Source: fcntl(2).
- */
-int mapshare_unlock_range(struct mapshare_region *region, uint64_t offset, uint64_t length);
-
-/**
  * Hands a region to whoever reads the other end of a Unix socket, with mapshare_receive: related or not, of any user,
  * in any container. It goes as one message with one descriptor; the receiver has the region for as long as it likes,
  * also when the sender unmaps it or ends.
@@ -998,6 +977,403 @@ int mapshare_receive(int socket,
  * Source: fcntl(2), "File Sealing".
  */
 int mapshare_seal(struct mapshare_region *region, uint32_t seals);
+
+/**
+ * Locks a range of a region's bytes in its file, against all other threads, of this and of other processes, that lock
+ * some of the same bytes: shared locks stand together, an exclusive one stands alone. A lock is advice between those
+ * who ask for it; it keeps nobody from reading and writing.
+ *
+ * The lock is the calling thread's. It ends with mapshare_unlock_range, with the thread, or with the process, whose
+ * locks the kernel frees however it dies; mapshare_unmap is -EBUSY until then.
+ *
+ * @param region      The region; MAPSHARE_READ_WRITE for an exclusive lock.
+ * @param offset      First byte, counted from the region's start.
+ * @param length      How many bytes, inside the region; 0 = all that follow, also those that the file grows by later.
+ * @param mode        MAPSHARE_LOCK_SHARED or MAPSHARE_LOCK_EXCLUSIVE.
+ * @param timeout_ns  How long to wait, in nanoseconds; 0 = only try, < 0 = for ever.
+ * @return 0, or
+ *   -EBADF:     not an open region; or the program has closed a descriptor of the library's.
+ *   -EINVAL:    mode is unknown.
+ *   -ERANGE:    offset + length leaves the region, or the range does not end below byte 2^62 of the file.
+ *   -EACCES:    an exclusive lock of a region that is not MAPSHARE_READ_WRITE; or the file's permissions do not let
+ *               this user open it anew, which a thread does at its first lock of a region.
+ *   -EDEADLK:   this thread has locked some of the bytes, in either mode, and would wait for itself: a lock is never
+ *               widened, and never changed from shared to exclusive. Through another region of the same file: only
+ *               where the two exclude each other.
+ *   -ETIMEDOUT: the time has passed.
+ *   -EINTR:     a signal handler ran while the call waited, also one with SA_RESTART; call again to wait on.
+ *   -EOPNOTSUPP: the file system or the kernel has no such locks, or /proc is not there.
+ *   -ENOLCK, -ENOMEM, -EMFILE, -ENFILE, -EIO: as the kernel says them.
+ *
+ * Threads: any; threads of one process exclude each other. A thread that has locked holds one more descriptor for
+ * each region, until it ends or the region is unmapped.
+ * Signals: not in a handler. Blocks: up to timeout_ns. It looks again at intervals, of 50 us at first and 4 ms at
+ * most, and those who wait have no order. Meanwhile functions that want the region for themselves alone are -EBUSY.
+ * Processes: these are open file description locks (fcntl F_OFD_SETLK). Locks of programs without this library,
+ * F_OFD_SETLK as well as F_SETLK (lockf), exclude them and are excluded by them, inside one process too; those of flock
+ * do not. They do not end, as F_SETLK locks do, when the program closes a descriptor of the file.
+ * Fork: the child holds none of the parent's locks, and does not prolong them.
+ * Source: fcntl(2), "Open file description locks (non-POSIX)"; POSIX.1-2024 fcntl().
+ */
+int mapshare_lock_range(struct mapshare_region *region,
+                        uint64_t offset,
+                        uint64_t length,
+                        uint32_t mode,
+                        int64_t timeout_ns);
+
+/**
+ * Frees a lock that the calling thread took with mapshare_lock_range. Only whole locks are freed.
+ *
+ * @param region  The region.
+ * @param offset  As it was locked.
+ * @param length  As it was locked: 0 where that was 0.
+ * @return 0, or
+ *   -EBADF: not an open region; or the program has closed a descriptor of the library's.
+ *   -EPERM: this thread holds no lock of this offset and length through this region: it was freed, taken by another
+ *           thread, or by the parent before a fork.
+ *   -ENOLCK, -ENOMEM: as the kernel says them; the lock is still held.
+ *
+ * Threads: the one that took the lock. Signals: not in a handler. Source: fcntl(2).
+ */
+int mapshare_unlock_range(struct mapshare_region *region, uint64_t offset, uint64_t length);
+
+/**
+ * Reads a number of 8 bytes atomically.
+ *
+ * @param region        The region.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param ret_value     Receives the number.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 8, or ret_value is NULL.
+ *   -ERANGE: the word leaves the region. Growth by others is taken over as in mapshare_read.
+ *   -ENXIO:  the file was cut short, and the word's page lies wholly behind its end; or a view has lost that page.
+ *   -ENOSPC: its file system has no room for the page. -EIO: its device failed.
+ *   -EOPNOTSUPP: the region was opened MAPSHARE_NO_HANDLER, and its file may shrink.
+ *
+ * Threads: any number at once, of any processes that have the bytes mapped. All atomic operations on a word happen one
+ * after another, and all threads see all of them in one order (sequentially consistent).
+ * Signals: not in a handler. Blocks: on the disk only, for pages that are not in memory. In a copy-on-write region the
+ * word is this process's own once it has written to the page.
+ * Source: C11 7.17.3, 7.17.7.
+ */
+int mapshare_atomic_load_u64(struct mapshare_region *region, uint64_t offset, uint64_t *ret_value);
+
+/**
+ * Writes a number of 8 bytes atomically.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param value         The number.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 8.
+ *   -EACCES: the region is read-only.
+ *   -ERANGE: the word leaves the region. Growth by others is taken over as in mapshare_read.
+ *   -ENXIO:  the file was cut short, and the word's page lies wholly behind its end; or a view has lost that page.
+ *   -ENOSPC: its file system has no room for the page. -EIO: its device failed.
+ *   -EOPNOTSUPP: the region was opened MAPSHARE_NO_HANDLER, and its file may shrink.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_store_u64(struct mapshare_region *region, uint64_t offset, uint64_t value);
+
+/**
+ * Writes a number of 8 bytes, and gives the one that stood there, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param value         The number.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_swap_u64(struct mapshare_region *region, uint64_t offset, uint64_t value, uint64_t *ret_previous);
+
+/**
+ * Adds to a number of 8 bytes in one step. The sum wraps around: to take k away, add -k.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param value         What to add.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_add_u64(struct mapshare_region *region, uint64_t offset, uint64_t value, uint64_t *ret_previous);
+
+/**
+ * Keeps only some bits of a number of 8 bytes, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param value         The bits to keep.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_and_u64(struct mapshare_region *region, uint64_t offset, uint64_t value, uint64_t *ret_previous);
+
+/**
+ * Sets bits of a number of 8 bytes, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param value         The bits to set.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_or_u64(struct mapshare_region *region, uint64_t offset, uint64_t value, uint64_t *ret_previous);
+
+/**
+ * Writes a number of 8 bytes if another one stands there, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 8.
+ * @param expected      The number that has to stand there.
+ * @param desired       What to write in its place.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 1 when it was written, 0 when another number than expected stood there;
+ *   or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_compare_swap_u64(struct mapshare_region *region,
+                                     uint64_t offset,
+                                     uint64_t expected,
+                                     uint64_t desired,
+                                     uint64_t *ret_previous);
+
+/**
+ * Reads a number of 4 bytes atomically.
+ *
+ * @param region        The region.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param ret_value     Receives the number.
+ * @return 0; or -EBADF, -EINVAL, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_load_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_load_u32(struct mapshare_region *region, uint64_t offset, uint32_t *ret_value);
+
+/**
+ * Writes a number of 4 bytes atomically.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param value         The number.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_store_u32(struct mapshare_region *region, uint64_t offset, uint32_t value);
+
+/**
+ * Writes a number of 4 bytes, and gives the one that stood there, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param value         The number.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_swap_u32(struct mapshare_region *region, uint64_t offset, uint32_t value, uint32_t *ret_previous);
+
+/**
+ * Adds to a number of 4 bytes in one step. The sum wraps around: to take k away, add -k.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param value         What to add.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_add_u32(struct mapshare_region *region, uint64_t offset, uint32_t value, uint32_t *ret_previous);
+
+/**
+ * Keeps only some bits of a number of 4 bytes, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param value         The bits to keep.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_and_u32(struct mapshare_region *region, uint64_t offset, uint32_t value, uint32_t *ret_previous);
+
+/**
+ * Sets bits of a number of 4 bytes, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param value         The bits to set.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 0; or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_or_u32(struct mapshare_region *region, uint64_t offset, uint32_t value, uint32_t *ret_previous);
+
+/**
+ * Writes a number of 4 bytes if another one stands there, in one step.
+ *
+ * @param region        The region, not MAPSHARE_READ_ONLY.
+ * @param offset        The word's first byte, counted from the region's start: a multiple of 4.
+ * @param expected      The number that has to stand there.
+ * @param desired       What to write in its place.
+ * @param ret_previous  Receives the number that stood there before; may be NULL.
+ * @return 1 when it was written, 0 when another number than expected stood there;
+ *   or -EBADF, -EINVAL, -EACCES, -ERANGE, -ENXIO, -ENOSPC, -EIO or -EOPNOTSUPP as mapshare_atomic_store_u64.
+ *
+ * Threads: any number at once, as mapshare_atomic_load_u64. Signals: not in a handler.
+ */
+int mapshare_atomic_compare_swap_u32(struct mapshare_region *region,
+                                     uint64_t offset,
+                                     uint32_t expected,
+                                     uint32_t desired,
+                                     uint32_t *ret_previous);
+
+/**
+ * Sleeps while a number stands in a word of 4 bytes, until another thread or process calls mapshare_wake on it. Returns
+ * at once when another number stands there, so that no change is missed which was made before its wake:
+ *
+ *   one side:   while (mapshare_atomic_load_u32(region, at, &seen), seen == 0) mapshare_wait(region, at, 0, -1);
+ *   the other:  mapshare_atomic_store_u32(region, at, 1); mapshare_wake(region, at, 1);
+ *
+ * @param region      The region, not MAPSHARE_COPY_ON_WRITE; it may be read-only.
+ * @param offset      The word's first byte, counted from the region's start: a multiple of 4.
+ * @param expected    The number during which to sleep.
+ * @param timeout_ns  How long, in nanoseconds; 0 = only look, < 0 = for ever.
+ * @return 0: another number stands there, or somebody has called mapshare_wake. Look again: it is possible that nothing
+ *   has changed, or not for this caller. Or
+ *   -ETIMEDOUT: expected still stood there when the time had passed.
+ *   -EINTR:  a signal handler ran during the wait; call again to go on waiting.
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 4, or the region is copy-on-write, where nobody sees the others' changes.
+ *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_load_u32. A file that is cut short under a sleeper
+ *            is noticed within 100 ms; so is a change whose maker was killed before it could wake.
+ *
+ * Threads: any number at once. While one sleeps, mapshare_unmap and all else that waits for the calls under way in this
+ * region (shrinking, moving, mapshare_protect) is -EBUSY.
+ * Processes: those meet that have the same bytes of the file mapped, at whatever addresses and offsets.
+ * Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2).
+ */
+int mapshare_wait(struct mapshare_region *region, uint64_t offset, uint32_t expected, int64_t timeout_ns);
+
+/**
+ * Wakes threads that sleep in mapshare_wait on a word, in whatever process. Change the word first.
+ *
+ * @param region  The region, not MAPSHARE_COPY_ON_WRITE; it may be read-only.
+ * @param offset  The word's first byte, counted from the region's start: a multiple of 4.
+ * @param count   How many to wake at the most; UINT32_MAX for all.
+ * @return How many were woken, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 4, or the region is copy-on-write.
+ *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_load_u32.
+ *
+ * Threads: any. Signals: not in a handler. Source: futex(2).
+ */
+int mapshare_wake(struct mapshare_region *region, uint64_t offset, uint32_t count);
+
+/**
+ * Makes a lock of MAPSHARE_MUTEX_SIZE bytes that are all zero. One that was killed in the middle of it is made good.
+ *
+ * @param region  The region, MAPSHARE_READ_WRITE.
+ * @param offset  The lock's first byte, counted from the region's start: a multiple of 8.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 8, or the region is copy-on-write.
+ *   -EACCES: the region is read-only.
+ *   -EEXIST: a lock stands there already. Of several that make one at the same time, one gets 0 and the others this.
+ *   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a lock of another version.
+ *   -EBUSY:  somebody has locked the bytes of the file by which processes show that they live (from 2^62 on); or
+ *            another process is making the lock and does not get on with it.
+ *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
+ *   -ENOLCK, -ENOENT: the file system has no locks, or there is no /proc to open the file anew by.
+ *
+ * Threads: any. Signals: not in a handler. Processes: any number that have the file mapped for writing.
+ */
+int mapshare_mutex_init(struct mapshare_region *region, uint64_t offset);
+
+/**
+ * Takes a lock for the calling thread. When the thread or the process that has it ends without freeing it, however that
+ * comes about, the next caller gets it and is told.
+ *
+ * @param region      The region, MAPSHARE_READ_WRITE.
+ * @param offset      The lock's first byte, counted from the region's start: a multiple of 8.
+ * @param timeout_ns  How long to wait, in nanoseconds; 0 = only try, < 0 = for ever.
+ * @return 0: the caller has the lock. 1, MAPSHARE_OWNER_DIED: it has the lock, but an owner before it has died with it,
+ *   and the data may be half written: repair them, then call mapshare_mutex_recover; until then every next owner is
+ *   told. Or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 8, or the region is copy-on-write.
+ *   -EACCES: the region is read-only.
+ *   -EBADMSG: no lock stands there. -EPROTONOSUPPORT: a lock of another version.
+ *   -EDEADLK: the calling thread has it already.
+ *   -ETIMEDOUT: the time has passed. -EINTR: a signal handler ran; call again to go on waiting.
+ *   -EBUSY, -ENOLCK, -ENOENT: as mapshare_mutex_init.
+ *   -ENOMEM: the thread holds 16 locks.
+ *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
+ *
+ * Threads: any. What an owner wrote before it freed the lock, the next one sees. While a call waits, mapshare_unmap and
+ * all else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is.
+ * Processes: all that have the file mapped, of any user and pid namespace.
+ * Fork: a child has no locks; those of its parent stay its parent's.
+ * Signals: not in a handler. Blocks: up to timeout_ns. Source: fcntl(2) "Open file description locks", futex(2).
+ */
+int mapshare_mutex_lock(struct mapshare_region *region, uint64_t offset, int64_t timeout_ns);
+
+/**
+ * Says that the data which a lock protects are in order again, after MAPSHARE_OWNER_DIED.
+ *
+ * @param region  The region.
+ * @param offset  The lock's first byte.
+ * @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
+ *   others of mapshare_mutex_lock that do not concern waiting.
+ *
+ * Threads: the one that has the lock. Signals: not in a handler.
+ */
+int mapshare_mutex_recover(struct mapshare_region *region, uint64_t offset);
+
+/**
+ * Frees a lock, and wakes one that waits for it.
+ *
+ * @param region  The region, or another one of the same file that has the lock's bytes.
+ * @param offset  The lock's first byte.
+ * @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
+ *   others of mapshare_mutex_lock that do not concern waiting.
+ *
+ * Threads: the one that has the lock. Signals: not in a handler.
+ */
+int mapshare_mutex_unlock(struct mapshare_region *region, uint64_t offset);
+
+/**
+ * Who has a lock, for people and tools: it may be another one by the time of the return.
+ *
+ * @param region      The region; it may be read-only.
+ * @param offset      The lock's first byte.
+ * @param ret_owner   Receives the facts.
+ * @param owner_size  sizeof *ret_owner: a shorter struct gets the first fields, a longer one zeros at its end.
+ * @return 0, -EINVAL also when ret_owner is NULL or owner_size is 0, or -EBADF, -EBADMSG and the others of
+ *   mapshare_mutex_lock that do not concern waiting.
+ *
+ * Threads: any. Signals: not in a handler.
+ */
+int mapshare_mutex_owner(struct mapshare_region *region,
+                         uint64_t offset,
+                         struct mapshare_owner *ret_owner,
+                         size_t owner_size);
 
 /**
  * The version of the library that runs, as text: "0.1.0".

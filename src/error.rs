@@ -9,6 +9,7 @@
 mod codes;
 mod handover;
 mod names;
+mod objects;
 mod range_locks;
 mod reasons;
 
@@ -16,6 +17,7 @@ use crate::sys::Errno;
 pub(crate) use codes::{describe, name};
 pub use handover::HandOverError;
 pub use names::NameError;
+pub use objects::Problem;
 pub use range_locks::RangeLockError;
 use reasons::{fault_reason, loss, sentence};
 
@@ -228,6 +230,17 @@ pub enum Error {
         /// The region's length now.
         limit: u64,
     },
+    /// An offset is not a multiple of what the object there needs.
+    #[error("offset {offset} is not a multiple of {alignment}, as {object} needs it; the next one is {}",
+        offset.saturating_add(alignment - offset % alignment))]
+    Misaligned {
+        /// The offset asked for.
+        offset: u64,
+        /// What it has to be a multiple of.
+        alignment: u64,
+        /// What was to be there.
+        object: &'static str,
+    },
     /// The new length needs other addresses, which only a call that waits for all others can give.
     #[error(
         "{length} bytes do not fit in the reserve of {reserve}; open with a larger reserve, or resize with nothing else in flight"
@@ -337,10 +350,10 @@ pub enum Error {
         /// The bytes asked for.
         length: u64,
     },
-    /// The region has no guard against faults that views would need.
+    /// The region has no guard against faults that views and atomics would need.
     #[error(
-        "the region was opened MAPSHARE_NO_HANDLER, so that a fault in a view would end the process; seal the memory \
-         file against shrinking, leave the flag out, or use mapshare_read and mapshare_write"
+        "the region was opened MAPSHARE_NO_HANDLER, so that a fault in a view or an atomic would end the process; seal \
+         the memory file against shrinking, leave the flag out, or use mapshare_read and mapshare_write"
     )]
     Unguarded,
     /// A seal of the memory file forbids it.
@@ -380,9 +393,52 @@ pub enum Error {
     /// What is the matter with a lock of a range.
     #[error(transparent)]
     RangeLock(#[from] RangeLockError),
+    /// What was waited for has not come in the time given.
+    #[error(
+        "what was waited for had not come when the time given had passed; wait longer, or look who should bring it"
+    )]
+    TimedOut,
     /// A signal handler ran while the call waited.
     #[error("a signal handler ran while the call waited; call again to go on waiting")]
     Interrupted,
+    /// Somebody's lock covers the bytes by which processes show that they live.
+    #[error(
+        "{length} bytes (0: to the end) of the file from byte {start} are locked by {}; locks, cells and queues need the \
+         bytes from 2^62 on for themselves: have that program lock less",
+        match process { Some(process) => format!("process {process}"), None => "another program".to_owned() }
+    )]
+    ForeignLock {
+        /// The first byte that is locked.
+        start: u64,
+        /// How many are; 0 to the end.
+        length: u64,
+        /// Who holds it, where the kernel knows.
+        process: Option<i32>,
+    },
+    /// Locks that were taken through the region are held.
+    #[error(
+        "{locks} lock(s) that were taken through the region are held by threads of this process; unlock them first"
+    )]
+    MutexesOut {
+        /// How many.
+        locks: usize,
+    },
+    /// An object in the region is not as the call needs it.
+    #[error("the {kind} at offset {offset} {problem}")]
+    Object {
+        /// What it is, or should be.
+        kind: &'static str,
+        /// Where it stands.
+        offset: u64,
+        /// What is the matter.
+        problem: Problem,
+    },
+    /// Something that concerns others was asked of a copy-on-write region.
+    #[error(
+        "the region is MAPSHARE_COPY_ON_WRITE, so that others do not see what is done in it, nor wake who sleeps there; \
+         open it MAPSHARE_READ_WRITE"
+    )]
+    NotShared,
     /// The kernel refused a call that nothing here foresaw.
     #[error("{call} of {subject} failed: {}", sentence(*errno))]
     System {
@@ -399,6 +455,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// A read-only region was to be changed, by `access`.
+    pub(crate) fn read_only(access: &'static str) -> Error {
+        Error::AccessExceeded {
+            access,
+            granted: "the region is MAPSHARE_READ_ONLY",
+            remedy: "open it MAPSHARE_READ_WRITE, or MAPSHARE_COPY_ON_WRITE to leave the file as it is",
+        }
+    }
+
     /// A system call's refusal, as the kernel says it.
     pub(crate) fn system(call: &'static str, subject: impl Into<String>, errno: Errno) -> Error {
         Error::System { call, subject: subject.into(), errno: errno.0 }

@@ -24,8 +24,8 @@
 //!
 //! # Architecture
 //! The modules are the layers, each resting on those above it in this list:
-//! `sys` (the kernel's calls), `error`, `mem` (pages and the bounds check), `region` (files as regions), and `ffi`
-//! (the C interface). `unsafe` stands in `sys`, `mem` and `ffi` only, `libc` in `sys` only.
+//! `sys` (the kernel's calls), `error`, `mem` (pages and the bounds check), `region` (files as regions), `sync` (waiting
+//! for one another), and `ffi` (the C interface). `region` and `sync` do not know each other. `unsafe` stands in `sys`, `mem` and `ffi` only, `libc` in `sys` only.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("mapshare supports 64-bit Linux only, so far");
@@ -38,12 +38,16 @@ mod mem;
 
 mod region;
 
+mod sync;
+
 #[allow(non_camel_case_types)] // the C names
 pub mod ffi;
 
-pub use error::{Error, HandOverError, NameError, RangeLockError, Result};
+pub use error::{Error, HandOverError, NameError, Problem, RangeLockError, Result};
 pub use mem::view::View;
+pub use mem::word::{Atomic, Word, Words};
 pub use region::named::{sweep_named, unlink_named};
 pub use region::options::{Access, Options};
 pub use region::range_lock::LockMode;
 pub use region::{Advice, Backing, Flush, Info, Region, arm};
+pub use sync::mutex::{Locked, Mutex, Owner};

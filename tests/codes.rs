@@ -3,6 +3,7 @@
 mod common;
 
 use common::c::{self, Token};
+use common::words::Do;
 use common::*;
 use libc::*;
 use std::fs;
@@ -32,6 +33,15 @@ fn calls_with(token: Token) -> Vec<(&'static str, Outcome)> {
         ("fd", token.fd().map(drop)),
         ("send", token.send(0, MAPSHARE_READ_ONLY)),
         ("seal", token.seal(0)),
+        ("atomic", token.atomic(0, Do::<u64>::Load).map(drop)),
+        ("atomic", token.atomic(0, Do::Add(1u32)).map(drop)),
+        ("wait", token.wait(0, 1, 0)),
+        ("wake", token.wake(0, 1).map(drop)),
+        ("mutex_init", token.init_mutex(0)),
+        ("mutex_lock", token.lock(0, 0).map(drop)),
+        ("mutex_recover", token.recover(0)),
+        ("mutex_unlock", token.unlock(0)),
+        ("mutex_owner", token.owner(0).map(drop)),
         ("unmap", token.unmap()),
     ]
 }

@@ -26,6 +26,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "error",
         ],
     ),
+    ("sync", &["mem", "sys::Errno", "sys::futex", "sys::process", "sys::file", "sys::lock", "sys::clock", "error"]),
     // The names after error are those that the crate gives to its users; they come from region and mem::view.
     (
         "ffi",
@@ -42,7 +43,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "Flush",
             "Info",
             "LockMode",
+            "Locked",
+            "Mutex",
             "Options",
+            "Owner",
             "Region",
             "Result",
             "View",
@@ -242,7 +246,7 @@ fn the_sources_keep_to_the_table_of_layers() {
 
 #[test]
 fn layers_without_unsafe_forbid_it() {
-    for layer in ["region", "error"] {
+    for layer in ["region", "sync", "error"] {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let path =
             [root.join(layer).join("mod.rs"), root.join(format!("{layer}.rs"))].into_iter().find(|path| path.exists());

@@ -19,6 +19,12 @@ type Unmap = unsafe extern "C" fn(*mut mapshare_region) -> c_int;
 type Read = unsafe extern "C" fn(*mut mapshare_region, u64, *mut c_void, usize) -> c_int;
 type Write = unsafe extern "C" fn(*mut mapshare_region, u64, *const c_void, usize) -> c_int;
 type Fill = unsafe extern "C" fn(*mut mapshare_region, u64, u64, u32) -> c_int;
+type AtomicLoad = unsafe extern "C" fn(*mut mapshare_region, u64, *mut u64) -> c_int;
+type AtomicAdd = unsafe extern "C" fn(*mut mapshare_region, u64, u64, *mut u64) -> c_int;
+type AtomicStore = extern "C" fn(*mut mapshare_region, u64, u64) -> c_int;
+type AtomicCompareSwap = unsafe extern "C" fn(*mut mapshare_region, u64, u64, u64, *mut u64) -> c_int;
+type MutexInit = extern "C" fn(*mut mapshare_region, u64) -> c_int;
+type MutexLock = extern "C" fn(*mut mapshare_region, u64, i64) -> c_int;
 type LastError = unsafe extern "C" fn() -> *const c_char;
 
 /// The functions that the benches call.
@@ -35,6 +41,13 @@ pub(crate) struct Library {
     pub(crate) read: Read,
     pub(crate) write: Write,
     pub(crate) fill: Fill,
+    pub(crate) atomic_load: AtomicLoad,
+    pub(crate) atomic_store: AtomicStore,
+    pub(crate) atomic_add: AtomicAdd,
+    pub(crate) atomic_compare_swap: AtomicCompareSwap,
+    pub(crate) mutex_init: MutexInit,
+    pub(crate) mutex_lock: MutexLock,
+    pub(crate) mutex_unlock: MutexInit,
     last_error: LastError,
 }
 
@@ -75,6 +88,13 @@ impl Library {
             read: function!(handle, c"mapshare_read", Read),
             write: function!(handle, c"mapshare_write", Write),
             fill: function!(handle, c"mapshare_fill", Fill),
+            atomic_load: function!(handle, c"mapshare_atomic_load_u64", AtomicLoad),
+            atomic_store: function!(handle, c"mapshare_atomic_store_u64", AtomicStore),
+            atomic_add: function!(handle, c"mapshare_atomic_add_u64", AtomicAdd),
+            atomic_compare_swap: function!(handle, c"mapshare_atomic_compare_swap_u64", AtomicCompareSwap),
+            mutex_init: function!(handle, c"mapshare_mutex_init", MutexInit),
+            mutex_lock: function!(handle, c"mapshare_mutex_lock", MutexLock),
+            mutex_unlock: function!(handle, c"mapshare_mutex_unlock", MutexInit),
             last_error: function!(handle, c"mapshare_last_error", LastError),
         }
     }
@@ -126,6 +146,12 @@ impl Library {
     pub(crate) fn unmap(&self, region: Token) {
         // SAFETY: any token may be passed.
         self.check(unsafe { (self.unmap)(region.0) });
+    }
+
+    /// Zeros in a region.
+    pub(crate) fn write_zeros(&self, region: Token, offset: u64, length: u64) {
+        // SAFETY: any arguments may be passed.
+        self.check(unsafe { (self.fill)(region.0, offset, length, 0) });
     }
 
     /// Ends the program with the library's own words unless `code` is good.

@@ -18,13 +18,17 @@ impl Error {
             | Error::MisalignedFileOffset { .. }
             | Error::EmptyMapping { .. }
             | Error::CreateNeedsWrite { .. }
+            | Error::Misaligned { .. }
+            | Error::NotShared
             | Error::NotAView { .. } => Errno::EINVAL,
             Error::OptionsTooNew { .. } => Errno::E2BIG,
             Error::StaleToken { .. } | Error::BadDescriptor { .. } | Error::LostDescriptor { .. } => Errno::EBADF,
             Error::AccessDenied { .. } | Error::AccessExceeded { .. } => Errno::EACCES,
             Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
             Error::OutOfRange { .. } | Error::OutOfReserve { .. } | Error::PastReserve { .. } => Errno::ERANGE,
-            Error::ViewsOut { .. } | Error::InUse { .. } => Errno::EBUSY,
+            Error::ViewsOut { .. } | Error::InUse { .. } | Error::ForeignLock { .. } | Error::MutexesOut { .. } => {
+                Errno::EBUSY
+            }
             Error::Sealed { .. } => Errno::EPERM,
             Error::NotThere { .. } => Errno::ENOENT,
             Error::IsLink { .. } => Errno::ELOOP,
@@ -40,6 +44,8 @@ impl Error {
             Error::Unguarded => Errno::EOPNOTSUPP,
             Error::Name(name) => name.errno(),
             Error::HandOver(refusal) => refusal.errno(),
+            Error::Object { problem, .. } => problem.errno(),
+            Error::TimedOut => Errno::ETIMEDOUT,
             Error::RangeLock(lock) => lock.errno(),
             Error::Interrupted => Errno::EINTR,
             Error::Internal => Errno::ENOTRECOVERABLE,

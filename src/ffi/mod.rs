@@ -22,6 +22,13 @@ pub mod view;
 pub mod region;
 
 pub mod handover;
+
 pub mod range_lock;
+
+pub mod atomic;
+
+pub mod wait;
+
+pub mod mutex;
 
 pub mod library;

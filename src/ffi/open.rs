@@ -203,8 +203,9 @@ pub unsafe extern "C" fn mapshare_open_anonymous(
 /// @param region  The region.
 /// @return 0, or
 ///   -EBADF: it is not an open region: NULL, forged, or unmapped already.
-///   -EBUSY: views of it are still out, or locks of its ranges; a call sleeps in it; or this is a signal handler that
-///           interrupted a call on it. Nothing has changed.
+///   -EBUSY: views of it are still out, or locks that were taken through it are held; a call sleeps in it
+///           (mapshare_lock_range, mapshare_wait, mapshare_mutex_lock); or this is a signal handler that interrupted a
+///           call on it. Nothing has changed.
 ///
 /// Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
 /// Signals: not in a handler. Source: munmap(2).

@@ -36,8 +36,8 @@ pub const MAPSHARE_SPARSE: u64 = 0x80;
 /// nobody. A symbolic link in the last place of the path is -ELOOP.
 pub const MAPSHARE_UNLINK_LAST: u64 = 0x100;
 /// mapshare_options.flags: leave the process's SIGBUS handling as it is, for hosts that own that signal. Every read,
-/// write, fill and copy is then done by the kernel, at about a microsecond each, and still gives codes; views are
-/// -EOPNOTSUPP, unless the region is a memory file that is sealed against shrinking.
+/// write, fill and copy is then done by the kernel, at about a microsecond each, and still gives codes; views and
+/// atomics are -EOPNOTSUPP, unless the region is a memory file that is sealed against shrinking.
 pub const MAPSHARE_NO_HANDLER: u64 = 0x200;
 
 /// mapshare_options.access: reading only. The default.

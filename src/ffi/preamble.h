@@ -29,8 +29,9 @@
  *   SIGBUS         That needs a handler for SIGBUS, which the first open installs. It passes everything that is not its
  *                  own to the handler that was there before. A program that installs one of its own later calls
  *                  mapshare_arm, or opens another region. A thread that has SIGBUS blocked when it first calls is
- *                  served by system calls instead; one that blocks it later, or that uses a view while it is blocked,
- *                  is not protected. MAPSHARE_NO_HANDLER leaves SIGBUS alone.
+ *                  served by system calls instead, and has it unblocked for the moment of an atomic; one that blocks
+ *                  it later, or that uses a view while it is blocked, is not protected. MAPSHARE_NO_HANDLER leaves
+ *                  SIGBUS alone.
  *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
  *                  With MAPSHARE_SPARSE it is -ENOSPC at the first write to a page that finds no room.
  *   Descriptors    Each region holds one descriptor of its file, close-on-exec; three with MAPSHARE_UNLINK_LAST.
@@ -82,20 +83,23 @@
  *                    a name that was about to go with its last user all the time; for a seal, a mapping that may write
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
- *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without
+ *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without; the
+ *                    object exists
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
  *   EPERM            a seal or file attribute forbids it, or sending needs one that is missing; the lock is not yours
  *   EDEADLK          this thread holds the lock already
  *   ETIMEDOUT        the time given has passed
  *   EINTR            a signal handler ran while the call waited; nothing has happened
+ *   EBADMSG          no object of this kind stands at the offset, or it was damaged
+ *   EPROTONOSUPPORT  an object of a layout that this library does not speak
  *   EPROTO           what came over the socket is not a hand-over
  *   EPIPE            the other side of the socket has closed
  *   EAGAIN           the socket is not ready, and does not wait
  *   ENOTSOCK         the descriptor is not a socket
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE ENOLCK EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER, seals on files,
- *                    locks, MAPSHARE_BENEATH, and more
+ *   EOPNOTSUPP       this kind of region or file system cannot do it: views and atomics under MAPSHARE_NO_HANDLER,
+ *                    seals on files, locks, MAPSHARE_BENEATH, and more
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE

@@ -354,7 +354,7 @@ pub(crate) struct Entered<T: Kind> {
 
 impl<T: Kind> Entered<T> {
     /// This call is going to sleep: until the value is dropped, `exclusive` answers `Busy` instead of waiting for it.
-    #[cfg_attr(any(not(test), loom), expect(dead_code, reason = "the calls that wait on a futex use it"))]
+    #[cfg_attr(any(not(test), loom), expect(dead_code, reason = "the calls that sleep say so further down"))]
     pub(crate) fn sleeping(&self) -> Count {
         hazard::asleep()
     }

@@ -111,7 +111,7 @@ impl Mapping {
     }
 
     #[cold]
-    fn lost_error(&self, span: Span) -> Error {
+    pub(super) fn lost_error(&self, span: Span) -> Error {
         Error::LostPages { errno: self.lost.errno(), length: span.length() as u64 }
     }
 
@@ -141,7 +141,7 @@ impl Mapping {
     /// Whether this thread may touch the pages itself. If not, a system call will, and tells of no address: none of an
     /// access before may be taken for its.
     #[inline]
-    fn accesses_directly(&self) -> bool {
+    pub(super) fn accesses_directly(&self) -> bool {
         let directly = match self.protector() {
             Protector::Seal => true,
             Protector::Handler => !hazard::blocks_sigbus(),
@@ -236,7 +236,7 @@ unsafe fn copy(direct: bool, to: *mut u8, from: *const u8, length: usize) -> usi
 
 /// In which order bytes have to be accessed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
+pub(super) enum Order {
     /// It does not matter.
     Any,
     /// The source overlaps the destination from behind.
@@ -246,18 +246,18 @@ enum Order {
 }
 
 /// One of the mapped ranges of an access.
-struct Side<'a> {
+pub(super) struct Side<'a> {
     mapping: &'a Mapping,
     span: Span,
     is_written: bool,
 }
 
 impl Side<'_> {
-    fn read(mapping: &Mapping, span: Span) -> Side<'_> {
+    pub(super) fn read(mapping: &Mapping, span: Span) -> Side<'_> {
         Side { mapping, span, is_written: false }
     }
 
-    fn written(mapping: &Mapping, span: Span) -> Side<'_> {
+    pub(super) fn written(mapping: &Mapping, span: Span) -> Side<'_> {
         Side { mapping, span, is_written: true }
     }
 }
@@ -289,7 +289,12 @@ fn run<const N: usize>(sides: [Side; N], order: Order, mut access: impl FnMut(us
 
 /// Goes on with an access that faulted after `done` bytes, or tells why it cannot.
 #[cold]
-fn finish(sides: &[Side], order: Order, mut done: usize, access: &mut dyn FnMut(usize) -> usize) -> Result<()> {
+pub(super) fn finish(
+    sides: &[Side],
+    order: Order,
+    mut done: usize,
+    access: &mut dyn FnMut(usize) -> usize,
+) -> Result<()> {
     let length = sides[0].span.length();
     let mut tries = Tries::none();
     while done < length {

@@ -219,6 +219,27 @@ impl Lost {
         if over { Met::Either } else { Met::Zeros }
     }
 
+    /// Whether all pages of the span are the file's own at some moment of the call. Says no also where it would have to
+    /// wait for long.
+    #[cold]
+    pub(super) fn is_whole(&self, span: Span) -> bool {
+        loop {
+            // ORDER: SeqCst for all of it, partner `stand_in` and `restore`: without notes, and with none taken back while
+            // they were looked at, no zeros stand there.
+            let settled = || self.standing_in.load(Ordering::SeqCst) == 0 && self.epoch().0.is_multiple_of(2);
+            if !wait_until(settled) {
+                return false;
+            }
+            let began = self.epoch.load(Ordering::SeqCst);
+            if self.has_lost(span) {
+                return false;
+            }
+            if began.is_multiple_of(2) && self.epoch.load(Ordering::SeqCst) == began {
+                return true;
+            }
+        }
+    }
+
     fn has_lost(&self, span: Span) -> bool {
         let pages = span.start() / self.page_size..span.end().div_ceil(self.page_size);
         let used = self.used_words();
@@ -403,6 +424,21 @@ mod tests {
         assert_eq!((lost.met(span, began), lost.met(span, lost.epoch())), (Met::Either, Met::Pages));
         lost.settle();
         assert_eq!((lost.met(span, began), lost.met(span, lost.epoch())), (Met::Either, Met::Pages));
+    }
+
+    #[test]
+    fn a_page_that_is_being_put_back_does_not_count_as_whole() {
+        let (lost, span) = (lost(100), Span::within(0, 1, 1).unwrap());
+        assert!(lost.is_whole(span));
+        lose(&lost, 0);
+        assert!(!lost.is_whole(span));
+        let mut meanwhile = true;
+        lost.restore(|_| {
+            meanwhile = lost.is_whole(span); // which waits for the end of it as long as that may take
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        assert!(!meanwhile && lost.is_whole(span));
     }
 
     #[test]

@@ -7,8 +7,10 @@
 
 use super::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::guard;
+use super::held;
 use super::lost::Lost;
 use super::pins;
+use super::presence::Presence;
 use super::span::Span;
 use crate::error::Result;
 use crate::sys::map::{self, Advice, Protection, Sharing};
@@ -16,6 +18,7 @@ use crate::sys::{Errno, file};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 /// What to map.
 pub(crate) struct Request {
@@ -98,6 +101,8 @@ pub(crate) struct Mapping {
     protector: Protector,
     /// Whether a seal does so by now, where it was the kernel.
     sealed: AtomicBool,
+    /// What others wait for us by in this file; once there is need.
+    presence: OnceLock<&'static Presence>,
     /// Pages that views lost.
     pub(super) lost: Lost,
     /// Accesses that ended in an error or in a page of zeros.
@@ -131,6 +136,7 @@ impl Mapping {
             sharing,
             protector,
             sealed: AtomicBool::new(false),
+            presence: OnceLock::new(),
             lost: Lost::new(capacity, paging.page_size),
             faults: AtomicU64::new(0),
         };
@@ -194,6 +200,24 @@ impl Mapping {
     /// Whether this is what fstat(2) says of its file, and not of one that has got the descriptor's number since.
     pub(crate) fn is_of(&self, status: &file::Status) -> bool {
         self.identity == (status.device, status.inode)
+    }
+
+    /// This process as a participant of the file.
+    pub(crate) fn presence(&self) -> Result<&'static Presence, Errno> {
+        if let Some(presence) = self.presence_at_once() {
+            return Ok(presence);
+        }
+        let presence = Presence::of(self.identity)?;
+        if self.presence.set(presence).is_err() {
+            presence.leave(); // another thread was faster, with the same
+        }
+        Ok(presence)
+    }
+
+    /// `presence`, if it was needed before.
+    #[inline(always)]
+    pub(crate) fn presence_at_once(&self) -> Option<&'static Presence> {
+        self.presence.get().copied()
     }
 
     pub(crate) fn protector(&self) -> Protector {
@@ -418,9 +442,13 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        held::abandon_all_of(self);
         // SAFETY: the pages are ours, and nobody else has them any more: views share the mapping.
         let unmapped = unsafe { map::unmap(self.base, self.capacity) };
         debug_assert_eq!(unmapped, Ok(()));
+        if let Some(presence) = self.presence.get() {
+            presence.leave();
+        }
         // A program may have closed our descriptor, and its number may be that of a file of its own by now.
         if file::status(self.file()).is_ok_and(|status| self.is_of(&status)) {
             // SAFETY: dropped here, and never used again.

@@ -26,6 +26,13 @@ impl Span {
         Some(Span { start: usize::try_from(offset).ok()?, length: usize::try_from(length).ok()? })
     }
 
+    /// The `length` bytes from `at` on of this range, which has them.
+    #[inline(always)]
+    pub(crate) fn part(self, at: usize, length: usize) -> Span {
+        assert!(at <= self.length && length <= self.length - at);
+        Span { start: self.start + at, length }
+    }
+
     /// The first byte's offset.
     pub(crate) fn start(self) -> usize {
         self.start

@@ -20,10 +20,12 @@ use crate::error::{Error, RangeLockError, Result};
 use crate::mem::atomic::AtomicBool;
 pub(crate) use crate::mem::buffer::{Destination, Source};
 use crate::mem::fork_lock::ForkLock;
+use crate::mem::held;
 use crate::mem::mapping::{Mapping, Protector};
 use crate::mem::sigbus;
 use crate::mem::span::Span;
 use crate::mem::view::View;
+pub(crate) use crate::mem::word::{Atomic, Operation, Word, Words};
 use crate::sys::Errno;
 use crate::sys::file::{self, Status};
 use crate::sys::map::{Advice as KernelAdvice, Sharing};
@@ -184,14 +186,14 @@ impl Region {
     #[inline(always)]
     pub(crate) fn write_at_once(&self, offset: u64, bytes: Source) -> bool {
         let span = self.mapping.find(offset, bytes.length() as u64);
-        self.access != Access::ReadOnly && span.is_some_and(|span| self.mapping.write_at_once(span, &bytes))
+        self.is_writable() && span.is_some_and(|span| self.mapping.write_at_once(span, &bytes))
     }
 
     /// As `read_at_once`, for `fill`.
     #[inline(always)]
     pub(crate) fn fill_at_once(&self, offset: u64, length: u64, byte: u8) -> bool {
         let span = self.mapping.find(offset, length);
-        self.access != Access::ReadOnly && span.is_some_and(|span| self.mapping.fill_at_once(span, byte))
+        self.is_writable() && span.is_some_and(|span| self.mapping.fill_at_once(span, byte))
     }
 
     pub(crate) fn read_into(&self, offset: u64, buffer: Destination) -> Result<()> {
@@ -308,6 +310,41 @@ impl Region {
         View::new(self.mapping.clone(), self.span(offset, length)?)
     }
 
+    /// The word at `offset`, a multiple of its size, for atomic access. In a copy-on-write region the threads of this
+    /// process share it, and nobody else.
+    ///
+    /// # Errors
+    /// EINVAL: `offset` is no multiple of the word's size. ERANGE: the word leaves the region. EOPNOTSUPP: the region has
+    /// no handler and its file may shrink.
+    pub fn atomic<W: Word>(&self, offset: u64) -> Result<Atomic<'_, W>> {
+        Atomic::new(&self.mapping, offset, self.is_writable(), |offset, length| self.span(offset, length))
+    }
+
+    /// The `length` bytes of an object at `offset`, a multiple of 8, as [`Mutex`](crate::Mutex) takes them.
+    ///
+    /// # Errors
+    /// As `atomic`.
+    pub fn words(&self, offset: u64, length: u64) -> Result<Words<'_>> {
+        Words::new(&self.mapping, offset, self.is_writable(), || self.span(offset, length))
+    }
+
+    /// `words`, if nothing at all is in the way.
+    #[inline(always)]
+    pub(crate) fn words_at_once(&self, offset: u64, length: u64) -> Option<Words<'_>> {
+        Words::find(&self.mapping, offset, length, self.is_writable())
+    }
+
+    /// How many locks that were taken through the region are held.
+    fn locks(&self) -> usize {
+        held::count(&self.mapping)
+    }
+
+    /// `atomic` and an operation on it, if nothing at all is in their way; otherwise it has not happened.
+    #[inline(always)]
+    pub(crate) fn perform_at_once<W: Word>(&self, offset: u64, operation: Operation<W>) -> Option<W> {
+        Atomic::find(&self.mapping, offset, self.is_writable())?.perform_at_once(operation)
+    }
+
     /// The view whose address was handed out for the C interface; EINVAL when it is not out.
     pub(crate) fn recall(&self, address: *mut u8) -> Result<View> {
         View::recall(&self.mapping, address).ok_or(Error::NotAView { pointer: address.addr() })
@@ -321,10 +358,11 @@ impl Region {
 
     /// Refuses to let go of a region that somebody still relies on.
     pub(crate) fn check_unused(&self) -> Result<()> {
-        match (self.views(), self.range_locks()) {
-            (0, 0) => Ok(()),
-            (0, locks) => Err(RangeLockError::Out { locks }.into()),
-            (views, _) => Err(Error::ViewsOut { views, asked: "unmapping it would take their bytes" }),
+        match (self.views(), self.range_locks(), self.locks()) {
+            (0, 0, 0) => Ok(()),
+            (0, 0, locks) => Err(Error::MutexesOut { locks }),
+            (0, locks, _) => Err(RangeLockError::Out { locks }.into()),
+            (views, _, _) => Err(Error::ViewsOut { views, asked: "unmapping it would take their bytes" }),
         }
     }
 
@@ -402,15 +440,13 @@ impl Region {
         Ok(())
     }
 
+    #[inline(always)]
+    fn is_writable(&self) -> bool {
+        self.access != Access::ReadOnly
+    }
+
     fn check_writable(&self) -> Result<()> {
-        if self.access == Access::ReadOnly {
-            return Err(Error::AccessExceeded {
-                access: "writing",
-                granted: "the region is MAPSHARE_READ_ONLY",
-                remedy: "open it MAPSHARE_READ_WRITE, or MAPSHARE_COPY_ON_WRITE to leave the file as it is",
-            });
-        }
-        Ok(())
+        if self.is_writable() { Ok(()) } else { Err(Error::read_only("writing")) }
     }
 
     /// Whether shared writing is within the rights that the region was opened with.

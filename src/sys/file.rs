@@ -288,6 +288,12 @@ pub(crate) fn reopen(fd: BorrowedFd, mode: OpenMode) -> Result<OwnedFd, Errno> {
     openat(WORKING_DIRECTORY, format_descriptor_path(fd, &mut space), mode.flags() | libc::O_NONBLOCK, 0)
 }
 
+/// Closes a descriptor that was kept as a number. Async-signal-safe.
+pub(crate) fn close_raw(fd: i32) {
+    // SAFETY: the caller has taken the number from where it was kept, so that nobody uses the descriptor any more.
+    unsafe { libc::close(fd) };
+}
+
 /// What a descriptor was opened for.
 pub(crate) fn granted(fd: BorrowedFd) -> Result<Granted, Errno> {
     // SAFETY: F_GETFL only asks.

@@ -7,6 +7,7 @@
 pub(crate) mod clock;
 pub(crate) mod errno;
 pub(crate) mod file;
+pub(crate) mod futex;
 pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod process;

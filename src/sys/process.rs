@@ -22,6 +22,21 @@ pub(crate) unsafe fn process_vm_read(to: *mut u8, from: *const u8, length: usize
     usize::try_from(copied).map_err(|_| Errno::last())
 }
 
+/// Random bits (getrandom(2)).
+/// KERNEL: since 3.17.
+pub(crate) fn random_u32() -> Result<u32, Errno> {
+    let mut bytes = [0u8; 4];
+    loop {
+        // SAFETY: the array is ours, and as long as is said.
+        let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+        match usize::try_from(got) {
+            Ok(got) if got == bytes.len() => return Ok(u32::from_ne_bytes(bytes)),
+            Err(_) if Errno::last() != Errno::EINTR => return Err(Errno::last()),
+            _ => {}
+        }
+    }
+}
+
 /// One membarrier(2) command.
 fn membarrier(command: libc::c_int) -> Result<(), Errno> {
     // SAFETY: membarrier takes three integers and touches no memory of ours.

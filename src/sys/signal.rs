@@ -230,6 +230,35 @@ pub(crate) fn raise() {
     unsafe { libc::raise(libc::SIGBUS) };
 }
 
+/// This thread takes SIGBUS until the value is dropped.
+pub(crate) struct SigbusUnblocked {
+    before: libc::sigset_t,
+}
+
+impl SigbusUnblocked {
+    /// Unblocks it.
+    pub(crate) fn new() -> SigbusUnblocked {
+        let mut sigbus = MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: sigemptyset writes a whole sigset_t to the place it is given, and cannot fail there.
+        let _ = unsafe { libc::sigemptyset(sigbus.as_mut_ptr()) };
+        // SAFETY: adds a signal that exists to a set of our own.
+        let _ = unsafe { libc::sigaddset(sigbus.as_mut_ptr(), libc::SIGBUS) };
+        let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: both pointers are to sigset_t values on this stack, and SIG_UNBLOCK is a known request.
+        let _ = unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, sigbus.as_ptr(), before.as_mut_ptr()) };
+        // SAFETY: sigset_t is an array of integers: zeroed above, then filled by pthread_sigmask.
+        let before = unsafe { before.assume_init() };
+        SigbusUnblocked { before }
+    }
+}
+
+impl Drop for SigbusUnblocked {
+    fn drop(&mut self) {
+        // SAFETY: `before` is the mask that pthread_sigmask gave in `new`; a null old set is allowed.
+        let _ = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut()) };
+    }
+}
+
 /// No signal handler runs on this thread until the value is dropped.
 pub(crate) struct SignalsBlocked {
     before: libc::sigset_t,

@@ -32,6 +32,9 @@ int main(void) {
     mapshare_region *region = open_new("file", 8192, 1 << 20), *again = NULL, *other;
     mapshare_options options = {0};
     mapshare_region_info info;
+    mapshare_owner owner;
+    uint64_t word = 0;
+    uint32_t half = 0;
     int fd;
 
     CHECK(mapshare_write(region, 10, "hello", 5) == 0);
@@ -60,6 +63,41 @@ int main(void) {
     CHECK(mapshare_protect(region, MAPSHARE_READ_ONLY) == 0);
     REFUSED(mapshare_fill(region, 0, 1, 0), EACCES);
     CHECK(mapshare_protect(region, MAPSHARE_READ_WRITE) == 0);
+
+    CHECK(mapshare_atomic_store_u64(region, 512, 1) == 0);
+    CHECK(mapshare_atomic_add_u64(region, 512, 2, &word) == 0 && word == 1);
+    CHECK(mapshare_atomic_and_u64(region, 512, 2, &word) == 0 && word == 3);
+    CHECK(mapshare_atomic_or_u64(region, 512, 1, &word) == 0 && word == 2);
+    CHECK(mapshare_atomic_swap_u64(region, 512, 9, &word) == 0 && word == 3);
+    CHECK(mapshare_atomic_compare_swap_u64(region, 512, 8, 7, &word) == 0 && word == 9);
+    CHECK(mapshare_atomic_compare_swap_u64(region, 512, 9, 7, NULL) == 1);
+    CHECK(mapshare_atomic_load_u64(region, 512, &word) == 0 && word == 7);
+    CHECK(mapshare_atomic_store_u32(region, 516, 1) == 0);
+    CHECK(mapshare_atomic_add_u32(region, 516, 2, &half) == 0 && half == 1);
+    CHECK(mapshare_atomic_and_u32(region, 516, 2, &half) == 0 && half == 3);
+    CHECK(mapshare_atomic_or_u32(region, 516, 1, &half) == 0 && half == 2);
+    CHECK(mapshare_atomic_swap_u32(region, 516, 9, &half) == 0 && half == 3);
+    CHECK(mapshare_atomic_compare_swap_u32(region, 516, 8, 7, &half) == 0 && half == 9);
+    CHECK(mapshare_atomic_compare_swap_u32(region, 516, 9, 7, NULL) == 1);
+    CHECK(mapshare_atomic_load_u32(region, 516, &half) == 0 && half == 7);
+    REFUSED(mapshare_atomic_load_u64(region, 516, &word), EINVAL);
+    CHECK(mapshare_fill(region, 512, 64, 0) == 0 && mapshare_mutex_init(region, 512) == 0);
+    CHECK(mapshare_mutex_lock(region, 512, -1) == 0);
+    CHECK(mapshare_mutex_owner(region, 512, &owner, sizeof owner) == 0 && owner.pid == (uint32_t)getpid());
+    CHECK(owner.tid != 0 && owner.alive == 1 && owner.waiters == 0);
+    REFUSED(mapshare_mutex_lock(region, 512, 0), EDEADLK);
+    REFUSED(mapshare_unmap(region), EBUSY);
+    CHECK(mapshare_mutex_recover(region, 512) == 0 && mapshare_mutex_unlock(region, 512) == 0);
+    REFUSED(mapshare_mutex_unlock(region, 512), EPERM);
+    REFUSED(mapshare_mutex_recover(region, 512), EPERM);
+    REFUSED(mapshare_mutex_init(region, 512), EEXIST);
+    REFUSED(mapshare_mutex_lock(region, 8, 0), EBADMSG);
+    REFUSED(mapshare_mutex_owner(region, 512, NULL, 16), EINVAL);
+    CHECK(mapshare_fill(region, 512, 64, 0) == 0 && mapshare_atomic_store_u32(region, 516, 7) == 0);
+    CHECK(mapshare_wait(region, 516, 8, -1) == 0 && mapshare_wake(region, 516, UINT32_MAX) == 0);
+    REFUSED(mapshare_wait(region, 516, 7, 1000), ETIMEDOUT);
+    REFUSED(mapshare_wait(region, 517, 7, 0), EINVAL);
+    REFUSED(mapshare_wake(region, 20000, 1), ERANGE);
 
     memset(&info, 0xee, sizeof info);
     CHECK(mapshare_info(region, &info, sizeof info) == 0);

@@ -7,10 +7,12 @@ pub(crate) mod doors;
 pub(crate) mod files;
 pub(crate) mod forks;
 pub(crate) mod header;
+pub(crate) mod mutexes;
 pub(crate) mod names;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod sockets;
+pub(crate) mod words;
 
 pub(crate) use doors::{DOORS, Door, Failure, Opened, Outcome, code, refused};
 pub(crate) use files::Folder;

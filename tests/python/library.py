@@ -6,7 +6,7 @@ import os
 import pathlib
 
 CREATE, EXCLUSIVE, POPULATE, LOCKED, HUGE_PAGES, NO_FOLLOW, BENEATH, SPARSE = 1, 2, 4, 8, 16, 32, 64, 128
-UNLINK_LAST = 256
+UNLINK_LAST, NO_HANDLER = 256, 512
 READ_ONLY, READ_WRITE, COPY_ON_WRITE = 0, 1, 2
 FLUSH_ASYNC = 1
 LOCK_SHARED, LOCK_EXCLUSIVE = 1, 2
@@ -94,6 +94,26 @@ for _name, _arguments in {
     "seal": [_POINTER, _U32],
     "view": [_POINTER, _U64, _U64, _POINTER],
     "release": [_POINTER, _POINTER],
+    "wait": [_POINTER, _U64, _U32, ctypes.c_int64],
+    "wake": [_POINTER, _U64, _U32],
+    "mutex_init": [_POINTER, _U64],
+    "mutex_lock": [_POINTER, _U64, ctypes.c_int64],
+    "mutex_recover": [_POINTER, _U64],
+    "mutex_unlock": [_POINTER, _U64],
+    "mutex_owner": [_POINTER, _U64, _POINTER, _SIZE],
+    **{
+        f"atomic_{operation}_u{8 * ctypes.sizeof(word)}": [_POINTER, _U64, *[word] * values, *[_POINTER] * results]
+        for word in (_U32, _U64)
+        for operation, values, results in [
+            ("load", 0, 1),
+            ("store", 1, 0),
+            ("swap", 1, 1),
+            ("add", 1, 1),
+            ("and", 1, 1),
+            ("or", 1, 1),
+            ("compare_swap", 2, 1),
+        ]
+    },
 }.items():
     _function = getattr(library, "mapshare_" + _name)
     _function.argtypes, _function.errcheck = _arguments, _checked
@@ -138,3 +158,10 @@ def read(region, offset, length):
 
 def write(region, offset, data):
     library.mapshare_write(region, offset, data, len(data))
+
+
+def atomic(region, offset, operation, *values, bits=64):
+    """What a call on a word returns, and what stood there before."""
+    before = (_U64 if bits == 64 else _U32)()
+    function = getattr(library, f"mapshare_atomic_{operation}_u{bits}")
+    return function(region, offset, *values, ctypes.byref(before)), before.value

@@ -1,4 +1,4 @@
-//! Guarded copies and fills for AArch64.
+//! Guarded copies, fills and atomics for AArch64.
 //!
 //! Every function of assembly in `copy.rs` and `fill.rs` keeps to one agreement, which keeps its fix-up short:
 //!
@@ -15,6 +15,7 @@
 //!
 //! Decision: one form for all lengths: NEON belongs to every AArch64 target with a standard library.
 
+mod atomics;
 mod copy;
 mod fill;
 

@@ -1,11 +1,12 @@
-//! Copies and fills of mapped memory that may fault.
+//! Copies, fills and atomics on mapped memory that may fault.
 //!
 //! A page of a shared mapping can vanish at any time: the file is truncated, its file system is full, its disk fails.
 //! The next access raises SIGBUS. The accesses here are our own assembly, and each instruction of it that touches
 //! mapped memory stands in an exception table. The SIGBUS handler asks [`fixup`] about the program counter it found,
-//! stores the answer there and returns; the access then ends with the exact number of bytes done.
+//! stores the answer there and returns; the access then ends with the exact number of bytes done, or with [`Fault`].
 //!
-//! Decision: no `sigsetjmp` and no flag "an access is under way". The good path does nothing for its guard.
+//! Decision: no `sigsetjmp` and no flag "an access is under way". The good path does nothing for its guard but, in an
+//! atomic, one move and one test that wait for nothing.
 //!
 //! Source: Linux, arch/x86/lib/copy_user_64.S and arch/arm64/lib/copy_template.S: a fast loop, on a fault there a loop
 //! by bytes from what is known to be done, on a fault in that loop the return.
@@ -13,8 +14,8 @@
 //! | file | what |
 //! | --- | --- |
 //! | `table.rs` | the exception table and its search |
-//! | `x86_64.rs`, `aarch64.rs` | copies and fills in assembly |
-//! | `portable.rs` | the same by system calls: for other targets, and for threads that have SIGBUS blocked |
+//! | `x86_64.rs`, `aarch64.rs` | copies and fills in assembly; below each, `atomics.rs` |
+//! | `portable.rs` | copies and fills by system calls: for other targets, and for threads that have SIGBUS blocked |
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod table;
@@ -100,4 +101,73 @@ pub(super) unsafe fn copy_backward(to: *mut u8, from: *const u8, length: usize) 
 pub(super) unsafe fn fill(to: *mut u8, byte: u8, length: usize) -> usize {
     // SAFETY: the caller's promise is the one that is asked for.
     unsafe { machine::fill(to, byte, length) }
+}
+
+/// The memory of an atomic access is not there: it did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault;
+
+/// A number that is accessed atomically: `u32` or `u64`, and no other type.
+///
+/// Its functions are the library's own, which no other crate can call: the accesses under guard. All are sequentially
+/// consistent, and a [`Fault`] means that memory was not changed. The safety of each is the same: `at` is aligned to the
+/// word's size, its page is either good to read (and to write, except for `load`) or answers with a SIGBUS whose handler
+/// consults `fixup`, and Rust accesses it only by atomics of this size while others may write.
+pub trait Word: Copy + Eq + std::fmt::Debug + Send + Sync + 'static {
+    /// The value at `at`.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    unsafe fn load(at: *const Self) -> Result<Self, Fault>;
+
+    /// Puts `value` there.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    unsafe fn store(at: *mut Self, value: Self) -> Result<(), Fault>;
+
+    /// Puts `value` there; released only, not sequentially consistent.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    unsafe fn put(at: *mut Self, value: Self) -> Result<(), Fault>;
+
+    /// Puts `value` there and returns what stood there.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    unsafe fn swap(at: *mut Self, value: Self) -> Result<Self, Fault>;
+
+    /// Adds `value`, wrapping around, and returns what stood there.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    unsafe fn add(at: *mut Self, value: Self) -> Result<Self, Fault>;
+
+    /// Keeps only the bits of `value` and returns what stood there.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    unsafe fn and(at: *mut Self, value: Self) -> Result<Self, Fault>;
+
+    /// Sets the bits of `value` and returns what stood there.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    unsafe fn or(at: *mut Self, value: Self) -> Result<Self, Fault>;
+
+    /// Puts `desired` there if `expected` stands there; returns what stood there, so that equality with `expected` tells
+    /// success. Never fails spuriously.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    unsafe fn compare_swap(at: *mut Self, expected: Self, desired: Self) -> Result<Self, Fault>;
 }

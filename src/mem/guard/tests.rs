@@ -1,5 +1,6 @@
 //! Every length, every alignment, a fault at every byte: what the assembly does against what it says it does.
 
+mod atomics;
 mod copies;
 mod faults;
 mod overlapping;

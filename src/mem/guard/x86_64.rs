@@ -1,4 +1,4 @@
-//! Guarded copies and fills for x86-64.
+//! Guarded copies, fills and atomics for x86-64.
 //!
 //! Every function of assembly in `copy.rs` and `fill.rs` keeps to one agreement, which keeps its fix-up short:
 //!
@@ -24,6 +24,7 @@
 //! Decision: no vectors of 64 bytes. On Zen 4 they equal 32 where both sides are aligned and lose up to a fifth elsewhere.
 //! What AVX-512 VL gives is registers above 15, which leave no upper half behind that a `vzeroupper` would have to clear.
 
+mod atomics;
 mod copy;
 mod fill;
 

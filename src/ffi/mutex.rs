@@ -1,0 +1,162 @@
+//! Locks in a region.
+
+use super::guard::guard;
+use super::open::{enter, enter_at_once};
+use super::options::{self, mapshare_region};
+use crate::error::{Error, Result};
+use crate::region::Region;
+use crate::{Locked, Mutex, Owner};
+use std::ffi::c_int;
+
+/// Bytes of a lock in a region; it stands at a multiple of 8.
+pub const MAPSHARE_MUTEX_SIZE: u32 = 64;
+/// What mapshare_mutex_lock returns when an owner has died with the lock: the caller has it now, and the data that it
+/// protects may be half written.
+pub const MAPSHARE_OWNER_DIED: c_int = 1;
+
+const _: () = assert!(MAPSHARE_MUTEX_SIZE as u64 == Mutex::SIZE);
+
+/// Who has a lock: for people and tools.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct mapshare_owner {
+    /// The process, by the number that it has for itself; 0 when nobody has the lock.
+    pub pid: u32,
+    /// The thread, by the kernel's number.
+    pub tid: u32,
+    /// 1 when the process lives, 0 when not.
+    pub alive: u32,
+    /// 1 when somebody may be waiting, 0 when nobody is.
+    pub waiters: u32,
+}
+
+impl From<Owner> for mapshare_owner {
+    fn from(owner: Owner) -> mapshare_owner {
+        let Owner { pid, tid, is_alive, has_waiters } = owner;
+        mapshare_owner { pid, tid, alive: is_alive.into(), waiters: has_waiters.into() }
+    }
+}
+
+/// Makes a lock of MAPSHARE_MUTEX_SIZE bytes that are all zero. One that was killed in the middle of it is made good.
+///
+/// @param region  The region, MAPSHARE_READ_WRITE.
+/// @param offset  The lock's first byte, counted from the region's start: a multiple of 8.
+/// @return 0, or
+///   -EBADF:  not an open region.
+///   -EINVAL: offset is not a multiple of 8, or the region is copy-on-write.
+///   -EACCES: the region is read-only.
+///   -EEXIST: a lock stands there already. Of several that make one at the same time, one gets 0 and the others this.
+///   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a lock of another version.
+///   -EBUSY:  somebody has locked the bytes of the file by which processes show that they live (from 2^62 on); or
+///            another process is making the lock and does not get on with it.
+///   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
+///   -ENOLCK, -ENOENT: the file system has no locks, or there is no /proc to open the file anew by.
+///
+/// Threads: any. Signals: not in a handler. Processes: any number that have the file mapped for writing.
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_mutex_init(region: *mut mapshare_region, offset: u64) -> c_int {
+    guard("mapshare_mutex_init", || Mutex::init(enter(region)?.words(offset, Mutex::SIZE)?))
+}
+
+/// Takes a lock for the calling thread. When the thread or the process that has it ends without freeing it, however that
+/// comes about, the next caller gets it and is told.
+///
+/// @param region      The region, MAPSHARE_READ_WRITE.
+/// @param offset      The lock's first byte, counted from the region's start: a multiple of 8.
+/// @param timeout_ns  How long to wait, in nanoseconds; 0 = only try, < 0 = for ever.
+/// @return 0: the caller has the lock. 1, MAPSHARE_OWNER_DIED: it has the lock, but an owner before it has died with it,
+///   and the data may be half written: repair them, then call mapshare_mutex_recover; until then every next owner is
+///   told. Or
+///   -EBADF:  not an open region.
+///   -EINVAL: offset is not a multiple of 8, or the region is copy-on-write.
+///   -EACCES: the region is read-only.
+///   -EBADMSG: no lock stands there. -EPROTONOSUPPORT: a lock of another version.
+///   -EDEADLK: the calling thread has it already.
+///   -ETIMEDOUT: the time has passed. -EINTR: a signal handler ran; call again to go on waiting.
+///   -EBUSY, -ENOLCK, -ENOENT: as mapshare_mutex_init.
+///   -ENOMEM: the thread holds 16 locks.
+///   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
+///
+/// Threads: any. What an owner wrote before it freed the lock, the next one sees. While a call waits, mapshare_unmap and
+/// all else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is.
+/// Processes: all that have the file mapped, of any user and pid namespace.
+/// Fork: a child has no locks; those of its parent stay its parent's.
+/// Signals: not in a handler. Blocks: up to timeout_ns. Source: fcntl(2) "Open file description locks", futex(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_mutex_lock(region: *mut mapshare_region, offset: u64, timeout_ns: i64) -> c_int {
+    let words = |open: &Region| open.words_at_once(offset, Mutex::SIZE).is_some_and(Mutex::lock_at_once);
+    if enter_at_once(region).is_some_and(|open| words(&open)) {
+        return 0;
+    }
+    guard("mapshare_mutex_lock", || {
+        let region = enter(region)?;
+        let locked = mutex(&region, offset)?.lock(options::timeout(timeout_ns))?;
+        Ok(if locked == Locked::OwnerDied { MAPSHARE_OWNER_DIED } else { 0 })
+    })
+}
+
+/// Says that the data which a lock protects are in order again, after MAPSHARE_OWNER_DIED.
+///
+/// @param region  The region.
+/// @param offset  The lock's first byte.
+/// @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
+///   others of mapshare_mutex_lock that do not concern waiting.
+///
+/// Threads: the one that has the lock. Signals: not in a handler.
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_mutex_recover(region: *mut mapshare_region, offset: u64) -> c_int {
+    guard("mapshare_mutex_recover", || mutex(&*enter(region)?, offset)?.recover())
+}
+
+/// Frees a lock, and wakes one that waits for it.
+///
+/// @param region  The region, or another one of the same file that has the lock's bytes.
+/// @param offset  The lock's first byte.
+/// @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
+///   others of mapshare_mutex_lock that do not concern waiting.
+///
+/// Threads: the one that has the lock. Signals: not in a handler.
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_mutex_unlock(region: *mut mapshare_region, offset: u64) -> c_int {
+    let words = |open: &Region| open.words_at_once(offset, Mutex::SIZE).is_some_and(Mutex::unlock_at_once);
+    if enter_at_once(region).is_some_and(|open| words(&open)) {
+        return 0;
+    }
+    guard("mapshare_mutex_unlock", || mutex(&*enter(region)?, offset)?.unlock())
+}
+
+/// Who has a lock, for people and tools: it may be another one by the time of the return.
+///
+/// @param region      The region; it may be read-only.
+/// @param offset      The lock's first byte.
+/// @param ret_owner   Receives the facts.
+/// @param owner_size  sizeof *ret_owner: a shorter struct gets the first fields, a longer one zeros at its end.
+/// @return 0, -EINVAL also when ret_owner is NULL or owner_size is 0, or -EBADF, -EBADMSG and the others of
+///   mapshare_mutex_lock that do not concern waiting.
+///
+/// Threads: any. Signals: not in a handler.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mapshare_mutex_owner(
+    region: *mut mapshare_region,
+    offset: u64,
+    ret_owner: *mut mapshare_owner,
+    owner_size: usize,
+) -> c_int {
+    guard("mapshare_mutex_owner", || {
+        let region = enter(region)?;
+        if ret_owner.is_null() {
+            return Err(Error::NullArgument("ret_owner"));
+        }
+        if owner_size == 0 {
+            return Err(Error::Contradiction("owner_size is 0; pass sizeof *ret_owner"));
+        }
+        let owner = mutex(&region, offset)?.owner()?.into();
+        // SAFETY: the caller vouches for `owner_size` bytes; the struct has no padding.
+        unsafe { options::give(owner, ret_owner, owner_size) };
+        Ok(())
+    })
+}
+
+fn mutex(region: &Region, offset: u64) -> Result<Mutex<'_>> {
+    Mutex::at(region.words(offset, Mutex::SIZE)?)
+}

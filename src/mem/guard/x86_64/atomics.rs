@@ -1,0 +1,172 @@
+//! Guarded atomics for x86-64.
+//!
+//! Each is the instruction that a plain atomic compiles to, between two moves: a flag is set to 1 before the access
+//! and to 0 after it, and the fix-up skips the second. The test of that flag is well predicted and waits for nothing.
+//!
+//! Decision: a flag register, because `asm!` takes no `label` operand beside outputs (rust-lang/rust issue 119364).
+
+use std::arch::asm;
+
+use super::super::table::extable;
+use super::super::{Fault, Word};
+
+/// Runs the lines of an access, all of which may fault, and yields whether they did not.
+macro_rules! completes {
+    ([$($line:expr),+], $($operand:tt)+) => {{
+        let faulted: u32;
+        asm!(
+            "mov {faulted:e}, 1",
+            "2:",
+            $($line,)+
+            "3:",
+            "mov {faulted:e}, 0",
+            "4:",
+            extable!("2b", "3b", "4b"),
+            faulted = out(reg) faulted,
+            $($operand)+,
+            options(nostack),
+        );
+        faulted == 0
+    }};
+}
+
+/// `value` if the access that yielded it has completed.
+#[inline(always)]
+fn checked<T>(completed: bool, value: T) -> Result<T, Fault> {
+    if completed { Ok(value) } else { Err(Fault) }
+}
+
+/// [`Word`] for `$word`, whose general register carries the modifier `$size` and whose accumulator is `$accumulator`.
+macro_rules! word {
+    ($word:ty, $size:literal, $accumulator:tt) => {
+        impl Word for $word {
+            #[inline(always)]
+            unsafe fn load(at: *const Self) -> Result<Self, Fault> {
+                let value: Self;
+                // ORDER: x86 loads are ordered after every earlier locked instruction, which all our stores are.
+                // SAFETY: the caller vouches for `at`; a fault goes to the line behind the access.
+                let completed = unsafe {
+                    completes!(
+                        [concat!("mov {value:", $size, "}, [{at}]")],
+                        at = in(reg) at,
+                        value = out(reg) value
+                    )
+                };
+                checked(completed, value)
+            }
+
+            #[inline(always)]
+            unsafe fn store(at: *mut Self, value: Self) -> Result<(), Fault> {
+                // A store that is sequentially consistent is an exchange here.
+                // SAFETY: the caller's promise is the one that is asked for.
+                unsafe { Self::swap(at, value) }.map(|_| ())
+            }
+
+            #[inline(always)]
+            unsafe fn put(at: *mut Self, value: Self) -> Result<(), Fault> {
+                // ORDER: each store of x86 is a release.
+                // SAFETY: the caller vouches for `at`; a fault goes to the line behind the access.
+                let completed = unsafe {
+                    completes!(
+                        [concat!("mov [{at}], {value:", $size, "}")],
+                        at = in(reg) at,
+                        value = in(reg) value
+                    )
+                };
+                checked(completed, ())
+            }
+
+            #[inline(always)]
+            unsafe fn swap(at: *mut Self, value: Self) -> Result<Self, Fault> {
+                let previous: Self;
+                // SAFETY: the caller vouches for `at`; a fault goes to the line behind the access.
+                let completed = unsafe {
+                    completes!(
+                        [concat!("xchg [{at}], {value:", $size, "}")],
+                        at = in(reg) at,
+                        value = inout(reg) value => previous
+                    )
+                };
+                checked(completed, previous)
+            }
+
+            #[inline(always)]
+            unsafe fn add(at: *mut Self, value: Self) -> Result<Self, Fault> {
+                let previous: Self;
+                // SAFETY: the caller vouches for `at`; a fault goes to the line behind the access.
+                let completed = unsafe {
+                    completes!(
+                        [concat!("lock xadd [{at}], {value:", $size, "}")],
+                        at = in(reg) at,
+                        value = inout(reg) value => previous
+                    )
+                };
+                checked(completed, previous)
+            }
+
+            #[inline(always)]
+            unsafe fn and(at: *mut Self, value: Self) -> Result<Self, Fault> {
+                let previous: Self;
+                // SAFETY: the caller vouches for `at`; a fault goes to the line behind the access.
+                let completed = unsafe {
+                    completes!(
+                        [
+                            concat!("mov ", $accumulator, ", [{at}]"),
+                            "5:",
+                            concat!("mov {new:", $size, "}, ", $accumulator),
+                            concat!("and {new:", $size, "}, {value:", $size, "}"),
+                            concat!("lock cmpxchg [{at}], {new:", $size, "}"),
+                            "jne 5b"
+                        ],
+                        at = in(reg) at,
+                        value = in(reg) value,
+                        new = out(reg) _,
+                        out($accumulator) previous
+                    )
+                };
+                checked(completed, previous)
+            }
+
+            #[inline(always)]
+            unsafe fn or(at: *mut Self, value: Self) -> Result<Self, Fault> {
+                let previous: Self;
+                // SAFETY: the caller vouches for `at`; a fault goes to the line behind the access.
+                let completed = unsafe {
+                    completes!(
+                        [
+                            concat!("mov ", $accumulator, ", [{at}]"),
+                            "5:",
+                            concat!("mov {new:", $size, "}, ", $accumulator),
+                            concat!("or {new:", $size, "}, {value:", $size, "}"),
+                            concat!("lock cmpxchg [{at}], {new:", $size, "}"),
+                            "jne 5b"
+                        ],
+                        at = in(reg) at,
+                        value = in(reg) value,
+                        new = out(reg) _,
+                        out($accumulator) previous
+                    )
+                };
+                checked(completed, previous)
+            }
+
+            #[inline(always)]
+            unsafe fn compare_swap(at: *mut Self, expected: Self, new: Self) -> Result<Self, Fault> {
+                let previous: Self;
+                // SAFETY: the caller vouches for `at`; a fault goes to the line behind the access.
+                let completed = unsafe {
+                    completes!(
+                        [concat!("lock cmpxchg [{at}], {new:", $size, "}")],
+                        at = in(reg) at,
+                        new = in(reg) new,
+                        inout($accumulator) expected => previous
+                    )
+                };
+                checked(completed, previous)
+            }
+        }
+    };
+}
+
+word!(u32, "e", "eax");
+word!(u64, "r", "rax");

@@ -1,0 +1,298 @@
+//! The locks that each thread holds.
+//!
+//! Decision: a lock is noted before it is taken and forgotten after it is freed, by plain stores into a list that only its
+//! thread writes: so a thread that is named in a lock's word and has no note of it does not hold it. A thread's end
+//! marks its locks as the end of its process does; the kernel frees only what the latter held.
+//!
+//! Decision: lists are never freed, and the next thread takes over one that a thread has left.
+
+use super::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+use super::fork_lock::ForkLock;
+use super::hazard::{self, NoRecord, ThreadNumber};
+use super::layout::word;
+use super::mapping::Mapping;
+use super::presence::Presence;
+use super::word::Atomic;
+use crate::sys::{Errno, futex, process};
+use std::cell::Cell;
+use std::num::NonZeroU32;
+use std::ptr;
+use std::sync::OnceLock;
+
+const NOTES: usize = 16;
+
+/// One lock that is held, about to be, or was a moment ago; or none.
+struct Note {
+    /// The file; null for none. Locks are known by file and position, whatever region they were taken through.
+    presence: AtomicPtr<Presence>,
+    /// Its word's first byte in the file.
+    position: AtomicU64,
+    /// Through which mapping it was taken, and where its word is there.
+    mapping: AtomicPtr<Mapping>,
+    offset: AtomicU64,
+}
+
+/// A thread's notes.
+pub(crate) struct Held {
+    notes: [Note; NOTES],
+    is_claimed: AtomicBool,
+    /// The thread's number among those of this process; 0 when it has left.
+    thread: AtomicU32,
+    /// Process and thread by their kernel's numbers.
+    kernel_numbers: AtomicU64,
+    /// Goes up with every change of the notes.
+    changes: AtomicU32,
+    next: OnceLock<Box<Held>>,
+}
+
+static FIRST: Held = Held::new();
+/// Held by whoever lets go of locks that are not his own, or of his thread's at its end.
+static ABANDONING: ForkLock = ForkLock::new();
+
+thread_local! {
+    static MINE: Mine = const { Mine(Cell::new(None)) };
+}
+
+struct Mine(Cell<Option<&'static Held>>);
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        if let Some(held) = self.0.take() {
+            held.end();
+        }
+    }
+}
+
+/// What a lock is known by.
+#[derive(Clone, Copy)]
+pub(crate) struct Key<'a> {
+    pub(crate) mapping: &'a Mapping,
+    pub(crate) presence: &'static Presence,
+    /// Its word's first byte in the mapping.
+    pub(crate) offset: u64,
+}
+
+impl Key<'_> {
+    fn position(&self) -> u64 {
+        self.mapping.file_offset() + self.offset
+    }
+}
+
+/// The calling thread has as many locks as one thread can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooMany;
+
+/// The calling thread's notes, if it has any.
+#[inline(always)]
+pub(crate) fn mine() -> Option<&'static Held> {
+    MINE.try_with(|mine| mine.0.get()).ok().flatten()
+}
+
+/// The calling thread's notes; None at its very end.
+#[cold]
+pub(crate) fn claim() -> Result<Option<&'static Held>, NoRecord> {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if let Some(held) = mine() {
+        return Ok(Some(held));
+    }
+    let ThreadNumber(number) = hazard::this_thread()?;
+    // ORDER: Relaxed: a flag of its own; registering twice does no harm.
+    if !REGISTERED.swap(true, Ordering::Relaxed) {
+        process::on_fork(forget_all).map_err(|Errno(_)| NoRecord)?;
+    }
+    let mut held = &FIRST;
+    // ORDER: AcqRel, partner: the Release in `end`: its notes are empty.
+    while held.is_claimed.swap(true, Ordering::AcqRel) {
+        held = held.next.get_or_init(|| Box::new(Held::new()));
+    }
+    held.thread.store(number & word::THREAD as u32, Ordering::Relaxed); // ORDER: Relaxed: published by the lock's word
+    held.tell_kernel_numbers();
+    Ok(MINE.try_with(|mine| mine.0.set(Some(held))).ok().map(|()| held))
+}
+
+fn lists() -> impl Iterator<Item = &'static Held> {
+    std::iter::successors(Some(&FIRST), |held| held.next.get().map(|next| &**next))
+}
+
+impl Note {
+    #[inline(always)]
+    fn is(&self, key: Key) -> bool {
+        // ORDER: Acquire, partner the Release in `note` and `forget`: for those who read another thread's notes.
+        ptr::eq(self.presence.load(Ordering::Acquire), key.presence)
+            && self.position.load(Ordering::Acquire) == key.position()
+    }
+}
+
+impl Held {
+    const fn new() -> Held {
+        Held {
+            notes: [const {
+                Note {
+                    presence: AtomicPtr::new(ptr::null_mut()),
+                    position: AtomicU64::new(0),
+                    mapping: AtomicPtr::new(ptr::null_mut()),
+                    offset: AtomicU64::new(0),
+                }
+            }; NOTES],
+            is_claimed: AtomicBool::new(false),
+            thread: AtomicU32::new(0),
+            kernel_numbers: AtomicU64::new(0),
+            changes: AtomicU32::new(0),
+            next: OnceLock::new(),
+        }
+    }
+
+    /// The number of the thread whose notes these are.
+    #[inline(always)]
+    pub(crate) fn thread(&self) -> u64 {
+        self.thread.load(Ordering::Relaxed).into() // ORDER: Relaxed, for its own thread
+    }
+
+    /// Process (high half) and thread by their kernel's numbers, for people.
+    #[inline(always)]
+    pub(crate) fn kernel_numbers(&self) -> u64 {
+        self.kernel_numbers.load(Ordering::Relaxed) // ORDER: Relaxed, for its own thread
+    }
+
+    fn tell_kernel_numbers(&self) {
+        let numbers = u64::from(process::process_id()) << 32 | u64::from(process::thread_id());
+        self.kernel_numbers.store(numbers, Ordering::Relaxed); // ORDER: Relaxed, for its own thread
+    }
+
+    /// Notes that this thread, whose list it is, is about to take a lock.
+    #[inline(always)]
+    pub(crate) fn note(&self, key: Key) -> Result<(), TooMany> {
+        // ORDER: Relaxed: only this thread writes its notes.
+        let free = self.notes.iter().find(|note| note.presence.load(Ordering::Relaxed).is_null()).ok_or(TooMany)?;
+        free.position.store(key.position(), Ordering::Relaxed);
+        free.mapping.store(ptr::from_ref(key.mapping).cast_mut(), Ordering::Relaxed);
+        free.offset.store(key.offset, Ordering::Relaxed);
+        // ORDER: Release, partner `Note::is`: it is whole before it is there.
+        free.presence.store(ptr::from_ref(key.presence).cast_mut(), Ordering::Release);
+        self.change();
+        Ok(())
+    }
+
+    /// Whether this thread, whose list it is, has that lock.
+    #[inline(always)]
+    pub(crate) fn has(&self, key: Key) -> bool {
+        self.notes.iter().any(|note| note.is(key))
+    }
+
+    /// Forgets a lock of this thread, whose list it is.
+    #[inline(always)]
+    pub(crate) fn forget(&self, key: Key) {
+        if let Some(note) = self.notes.iter().find(|note| note.is(key)) {
+            // ORDER: Release, partner `Note::is`: the lock was freed before.
+            note.presence.store(ptr::null_mut(), Ordering::Release);
+            self.change();
+        }
+    }
+
+    #[inline(always)]
+    fn change(&self) {
+        let changes = self.changes.load(Ordering::Relaxed); // ORDER: Relaxed: only this thread writes it
+        // ORDER: Release, partner the Acquire in `is_noted`.
+        self.changes.store(changes.wrapping_add(1), Ordering::Release);
+    }
+
+    /// At the end of the thread: its locks are marked, and the list is left to another.
+    fn end(&self) {
+        let _one_at_a_time = ABANDONING.lock();
+        self.abandon(|_| true);
+        // ORDER: Relaxed: its own thread; then Release, partner the AcqRel in `claim`.
+        self.thread.store(0, Ordering::Relaxed);
+        self.is_claimed.store(false, Ordering::Release);
+    }
+
+    /// Marks and forgets the locks that were taken through some mappings. Under `ABANDONING`.
+    fn abandon(&self, which: impl Fn(*const Mapping) -> bool) {
+        for note in &self.notes {
+            // ORDER: Acquire, partner `note`.
+            let presence = note.presence.load(Ordering::Acquire);
+            let mapping = note.mapping.load(Ordering::Relaxed);
+            if presence.is_null() || !which(mapping) {
+                continue;
+            }
+            // SAFETY: a mapping that goes abandons its locks first, under the same lock as this.
+            if let Some(mapping) = unsafe { mapping.as_ref() } {
+                mark_owner_died(mapping, note.offset.load(Ordering::Relaxed), self.thread());
+            }
+            note.presence.store(ptr::null_mut(), Ordering::Release); // ORDER: as in `forget`
+            self.change();
+        }
+    }
+}
+
+/// Whether a living thread of that number has noted the lock, if nothing has changed in its notes while they were looked
+/// at and `is_still_so` was asked; otherwise yes.
+pub(crate) fn is_noted(key: Key, thread: u64, is_still_so: impl FnOnce() -> bool) -> bool {
+    let of_thread = || lists().filter(|held| held.thread() == thread);
+    // ORDER: Acquire, partner `change`; the fence keeps the loads between the two.
+    let changes = || of_thread().fold(0u32, |sum, held| sum.wrapping_add(held.changes.load(Ordering::Acquire)));
+    let before = changes();
+    let is_noted = of_thread().any(|held| held.has(key));
+    let is_still_so = is_still_so();
+    fence(Ordering::SeqCst);
+    is_noted || !is_still_so || changes() != before
+}
+
+/// How many locks that were taken through the mapping are held.
+pub(crate) fn count(mapping: &Mapping) -> usize {
+    let notes = lists().flat_map(|held| &held.notes);
+    // ORDER: Acquire, partner `note`; the calls that made them are over.
+    let is_held = |note: &&Note| !note.presence.load(Ordering::Acquire).is_null();
+    notes.filter(is_held).filter(|note| ptr::eq(note.mapping.load(Ordering::Relaxed), mapping)).count()
+}
+
+/// Before a mapping goes: locks that were taken through it are marked as those of a thread that has died.
+pub(super) fn abandon_all_of(mapping: &Mapping) {
+    if count(mapping) > 0 {
+        let _one_at_a_time = ABANDONING.lock();
+        lists().for_each(|held| held.abandon(|of| ptr::eq(of, mapping)));
+    }
+}
+
+/// Frees a lock that this thread number of this process holds, for a thread that cannot any more.
+fn mark_owner_died(mapping: &Mapping, offset: u64, thread: u64) {
+    let Some(participant) = mapping.presence_at_once().and_then(Presence::participant) else { return };
+    let holder = u64::from(participant.get()) << 32 | thread;
+    let Some(word) = Atomic::<u64>::find(mapping, offset, true) else { return };
+    while let Ok(seen) = word.load()
+        && seen & word::HOLDER == holder
+    {
+        // What cannot be written is gone.
+        match word.compare_swap(seen, word::OWNER_DIED) {
+            Ok(before) if before == seen => {
+                if let Ok(address) = word.meeting_place() {
+                    let _ = futex::wake(address.cast(), i32::MAX);
+                }
+                return;
+            }
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// The fork handler, in the child, which has no locks. Async-signal-safe.
+extern "C" fn forget_all() {
+    let mine = mine();
+    for held in lists() {
+        for note in &held.notes {
+            note.presence.store(ptr::null_mut(), Ordering::Relaxed); // ORDER: Relaxed: there is no other thread
+        }
+        if mine.is_some_and(|mine| ptr::eq(mine, held)) {
+            held.tell_kernel_numbers();
+        } else {
+            held.thread.store(0, Ordering::Relaxed);
+            held.is_claimed.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The word of a lock that is held by this participant's thread.
+#[inline(always)]
+pub(crate) fn holder(participant: NonZeroU32, held: &Held) -> u64 {
+    u64::from(participant.get()) << 32 | held.thread()
+}

@@ -1,0 +1,345 @@
+//! A lock that outlives its owner's death.
+//!
+//! Decision: a word of our own, not a robust pthread mutex: that one keeps pointers in the shared bytes and follows them,
+//! its layout differs between C libraries, and an owner that unmaps and dies leaves waiters asleep.
+//!
+//! The word (`layout::word`) holds the owner, or nobody, and flags:
+//! | owner | OWNER_DIED | WAITERS | the lock is | who changes it, and to what | killed here |
+//! | --- | --- | --- | --- | --- | --- |
+//! | 0 | any | 0 | free | `lock`: its owner, OWNER_DIED stays | nobody holds it |
+//! | 0 | any | 1 | free, somebody may sleep | the same, WAITERS stays | the waker is gone: sleepers look every 5 ms |
+//! | O | 0 | 0 | held | `unlock`: 0; a waiter: WAITERS | waiters and newcomers ask for O's life: OWNER_DIED, theirs |
+//! | O | 0 | 1 | held, somebody may sleep | `unlock`: 0, then it wakes one | the same |
+//! | O | 1 | any | held by one who was told | `recover`: OWNER_DIED off; else as above, it stays | the same |
+//!
+//! A sleeper that wakes takes the lock with WAITERS, since others may sleep still: at worst one wake too many. No wake is
+//! lost: WAITERS is set by a compare-and-swap of a held word, and the futex sleeps only while the low half is that. Nor
+//! does a sleep depend on it: it ends after 5 ms, and the sleeper looks again.
+//!
+//! Decision: nothing that is read is trusted. An owner is a number that the kernel is asked about; one of this process is
+//! looked up in its threads' own notes (`held`). An owner that does not live is one that has died, whoever wrote it.
+
+use crate::error::{Error, Problem, Result};
+use crate::mem::hazard::NoRecord;
+use crate::mem::held::{self, Held, Key, TooMany};
+use crate::mem::layout::{self, HIGH_HALF, INITIALISING, KIND, MUTEX_HEAD, word};
+use crate::mem::word::{Atomic, Operation, Words};
+use crate::sync::liveness;
+use crate::sync::wait::Waiting;
+use crate::sys::clock::monotonic_ns;
+use std::mem::offset_of;
+use std::time::Duration;
+
+/// How often a waiter looks before it sleeps.
+const SPINS: u32 = 100;
+/// How long an object of another may be in the making before it counts as none, in nanoseconds.
+const MAKING_NS: u64 = 200_000_000;
+
+/// A lock in a region: 64 bytes, at a multiple of 8. It belongs to the thread that takes it; when that thread or its
+/// process ends without freeing it, the next one gets it and is told.
+#[derive(Clone, Copy)]
+pub struct Mutex<'a> {
+    words: Words<'a>,
+}
+
+/// How a lock was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// In order.
+    Clean,
+    /// An owner has died with it, and nobody has called `recover` since: the data may be half written.
+    OwnerDied,
+}
+
+/// Who has a lock, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The owner's process, as it sees itself; 0 when nobody has the lock.
+    pub pid: u32,
+    /// The owner's thread.
+    pub tid: u32,
+    /// Whether it lives.
+    pub is_alive: bool,
+    /// Whether somebody may be waiting.
+    pub has_waiters: bool,
+}
+
+impl<'a> Mutex<'a> {
+    /// Bytes of it.
+    pub const SIZE: u64 = size_of::<layout::Mutex>() as u64;
+
+    /// Makes a lock of zeros.
+    ///
+    /// # Errors
+    /// EEXIST: it is one already. EBADMSG: other bytes than zeros stand there. EPROTONOSUPPORT: a lock of another version.
+    /// EACCES: the region is read-only. EINVAL: it is copy-on-write.
+    pub fn init(words: Words<'a>) -> Result<()> {
+        let mutex = Mutex { words };
+        mutex.check_access()?;
+        let own = INITIALISING | u64::from(liveness::participant(words.mapping())?.get());
+        let head = mutex.head();
+        let since_ns = monotonic_ns();
+        loop {
+            let seen = head.load()?;
+            match mutex.state(seen)? {
+                State::Ready => return Err(mutex.problem(Problem::Exists)),
+                State::Free if head.compare_swap(seen, own)? == seen => break,
+                State::Making if monotonic_ns() - since_ns > MAKING_NS => return Err(mutex.problem(Problem::Making)),
+                State::Making => std::thread::yield_now(),
+                State::Free => {}
+            }
+        }
+        for at in (8..Self::SIZE as usize).step_by(8) {
+            if words.word::<u64>(at).load()? != 0 {
+                head.store(0)?;
+                return Err(mutex.problem(Problem::Missing));
+            }
+        }
+        head.store(MUTEX_HEAD)
+    }
+
+    /// The lock that stands there.
+    ///
+    /// # Errors
+    /// EBADMSG: none does. EPROTONOSUPPORT: one of another version. EINVAL: the region is copy-on-write.
+    pub fn at(words: Words<'a>) -> Result<Mutex<'a>> {
+        let mutex = Mutex { words };
+        mutex.word().meeting_place()?;
+        let since_ns = monotonic_ns();
+        loop {
+            match mutex.state(mutex.head().load()?)? {
+                State::Ready => return Ok(mutex),
+                State::Making if monotonic_ns() - since_ns <= MAKING_NS => std::thread::yield_now(),
+                _ => return Err(mutex.problem(Problem::Missing)),
+            }
+        }
+    }
+
+    /// `at` and `lock`, if nothing at all is in their way; otherwise nothing has happened.
+    #[inline(always)]
+    pub(crate) fn lock_at_once(words: Words<'a>) -> bool {
+        let mutex = Mutex { words };
+        let Some((held, key, own)) = mutex.known_at_once() else { return false };
+        if mutex.head().perform_at_once(Operation::Load) != Some(MUTEX_HEAD) || held.note(key).is_err() {
+            return false;
+        }
+        if mutex.word().perform_at_once(Operation::CompareSwap { expected: 0, desired: own }) != Some(0) {
+            held.forget(key);
+            return false;
+        }
+        let _ = mutex.holder().perform_at_once(Operation::Put(held.kernel_numbers()));
+        true
+    }
+
+    /// As `lock_at_once`, for `unlock`.
+    #[inline(always)]
+    pub(crate) fn unlock_at_once(words: Words<'a>) -> bool {
+        let mutex = Mutex { words };
+        let Some((held, key, own)) = mutex.known_at_once() else { return false };
+        if !held.has(key)
+            || mutex.word().perform_at_once(Operation::CompareSwap { expected: own, desired: 0 }) != Some(own)
+        {
+            return false;
+        }
+        held.forget(key);
+        true
+    }
+
+    #[inline(always)]
+    fn known_at_once(&self) -> Option<(&'static Held, Key<'a>, u64)> {
+        let mapping = self.words.mapping();
+        let presence = mapping.presence_at_once()?;
+        let participant = presence.participant()?;
+        let held = held::mine()?;
+        let key = Key { mapping, presence, offset: self.words.offset() + offset_of!(layout::Mutex, word) as u64 };
+        Some((held, key, held::holder(participant, held)))
+    }
+
+    /// This thread's notes, the lock's key in them, and the word of this lock in this thread's hands.
+    fn known(&self) -> Result<(&'static Held, Key<'a>, u64)> {
+        let no_memory = Error::NoMemory { length: 4096, place: "to keep track of this thread's locks" };
+        liveness::participant(self.words.mapping())?;
+        held::claim().map_err(|NoRecord| no_memory)?;
+        // A thread at its very end, whose notes are gone, takes no lock.
+        self.known_at_once().ok_or(Error::Internal)
+    }
+
+    /// Takes the lock. None as the timeout stands for ever; with a timeout of zero it only tries.
+    ///
+    /// # Errors
+    /// EDEADLK: this thread has it. ETIMEDOUT, EINTR: the time has passed, a signal handler has run. EACCES: the region is
+    /// read-only. EBUSY: a lock of another kind covers the bytes that show who lives. ENXIO, ENOSPC, EIO: as an atomic.
+    pub fn lock(&self, timeout: Option<Duration>) -> Result<Locked> {
+        self.check_access()?;
+        let (held, key, own) = self.known()?;
+        if held.has(key) {
+            return Err(self.problem(Problem::HeldAlready));
+        }
+        held.note(key).map_err(|TooMany| Error::NoMemory { length: 0, place: "for more locks held by one thread" })?;
+        let result = self.take(key, own, timeout);
+        match &result {
+            Ok(_) => self.holder().perform(Operation::Put(held.kernel_numbers())).map(drop)?,
+            Err(_) => held.forget(key),
+        }
+        result
+    }
+
+    fn take(&self, key: Key, own: u64, timeout: Option<Duration>) -> Result<Locked> {
+        let word = self.word();
+        let mut waiting = Waiting::with_looks_every_5_ms(timeout);
+        let mut waiters = 0;
+        let mut spins = 0;
+        loop {
+            let seen = word.load()?;
+            let is_free = seen & word::HOLDER == 0;
+            if !is_free && spins < SPINS {
+                spins += 1;
+                std::hint::spin_loop();
+                continue;
+            }
+            // This thread has noted the lock only now: what names it as the owner is no word of its own.
+            let is_rubbish = seen & word::HOLDER == own;
+            if is_free || is_rubbish || !self.is_owner_alive(key, seen)? {
+                let died = if is_free { seen & word::OWNER_DIED } else { word::OWNER_DIED };
+                let flags = seen & word::WAITERS | waiters | died;
+                if word.compare_swap(seen, own | flags)? == seen {
+                    return Ok(if died == 0 { Locked::Clean } else { Locked::OwnerDied });
+                }
+                continue;
+            }
+            let announced = seen | word::WAITERS;
+            if seen != announced && word.compare_swap(seen, announced)? != seen {
+                continue;
+            }
+            waiters = word::WAITERS;
+            waiting.sleep(word.meeting_place()?.cast(), announced as u32)?;
+        }
+    }
+
+    /// Whether the owner that a word names lives and has the lock, as far as this process can know.
+    fn is_owner_alive(&self, key: Key, seen: u64) -> Result<bool> {
+        let participant = (seen >> 32) as u32;
+        let own = key.presence.participant().map_or(0, |participant| participant.get());
+        if participant != own {
+            return liveness::is_alive(self.words.mapping(), participant);
+        }
+        Ok(held::is_noted(key, seen & word::THREAD, || self.word().load().is_ok_and(|now| now == seen)))
+    }
+
+    /// Says that the data are in order again: the next owner is told nothing.
+    ///
+    /// # Errors
+    /// EPERM: this thread does not have the lock.
+    pub fn recover(&self) -> Result<()> {
+        self.check_access()?;
+        let (held, key, own) = self.known()?;
+        let word = self.word();
+        while held.has(key) {
+            let seen = word.load()?;
+            if seen & word::HOLDER != own {
+                break;
+            }
+            if word.compare_swap(seen, seen & !word::OWNER_DIED)? == seen {
+                return Ok(());
+            }
+        }
+        Err(self.problem(Problem::NotHeld))
+    }
+
+    /// Frees the lock.
+    ///
+    /// # Errors
+    /// EPERM: this thread does not have it.
+    pub fn unlock(&self) -> Result<()> {
+        self.check_access()?;
+        let (held, key, own) = self.known()?;
+        if !held.has(key) {
+            return Err(self.problem(Problem::NotHeld));
+        }
+        // Whatever becomes of it, this thread has it no more.
+        let result = self.free(own);
+        held.forget(key);
+        result
+    }
+
+    fn free(&self, own: u64) -> Result<()> {
+        let word = self.word();
+        loop {
+            let seen = word.load()?;
+            if seen & word::HOLDER != own {
+                return Err(self.problem(Problem::NotHeld));
+            }
+            if word.compare_swap(seen, seen & word::OWNER_DIED)? == seen {
+                if seen & word::WAITERS != 0 {
+                    // A sleeper that is not woken looks by itself.
+                    let _ = crate::sys::futex::wake(word.meeting_place()?.cast(), 1);
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// Who has the lock.
+    ///
+    /// # Errors
+    /// ENXIO, ENOSPC, EIO: as an atomic.
+    pub fn owner(&self) -> Result<Owner> {
+        let seen = self.word().load()?;
+        let has_waiters = seen & word::WAITERS != 0;
+        if seen & word::HOLDER == 0 {
+            return Ok(Owner { has_waiters, ..Owner::default() });
+        }
+        let numbers = self.holder().load()?;
+        let is_alive = liveness::is_alive(self.words.mapping(), (seen >> 32) as u32)?;
+        Ok(Owner { pid: (numbers >> 32) as u32, tid: numbers as u32, is_alive, has_waiters })
+    }
+
+    #[inline(always)]
+    fn head(&self) -> Atomic<'a, u64> {
+        self.words.word(offset_of!(layout::Mutex, head))
+    }
+
+    #[inline(always)]
+    fn word(&self) -> Atomic<'a, u64> {
+        self.words.word(offset_of!(layout::Mutex, word))
+    }
+
+    #[inline(always)]
+    fn holder(&self) -> Atomic<'a, u64> {
+        self.words.word(offset_of!(layout::Mutex, holder))
+    }
+
+    fn check_access(&self) -> Result<()> {
+        self.word().meeting_place()?;
+        if self.words.is_writable() { Ok(()) } else { Err(Error::read_only("changing a lock")) }
+    }
+
+    #[cold]
+    fn problem(&self, problem: Problem) -> Error {
+        Error::Object { kind: "lock", offset: self.words.offset(), problem }
+    }
+
+    /// What a head says.
+    fn state(&self, head: u64) -> Result<State> {
+        match head {
+            0 => Ok(State::Free),
+            MUTEX_HEAD => Ok(State::Ready),
+            _ if head & HIGH_HALF == INITIALISING => {
+                let is_alive = liveness::is_alive(self.words.mapping(), head as u32)?;
+                Ok(if is_alive { State::Making } else { State::Free })
+            }
+            _ if head & KIND == MUTEX_HEAD & KIND => Err(self.problem(Problem::OtherVersion(head as u32 & 0xff_ffff))),
+            _ => Err(self.problem(Problem::Missing)),
+        }
+    }
+}
+
+/// What stands where a lock is looked for.
+enum State {
+    /// Nothing, or what one who died had begun.
+    Free,
+    /// Somebody who lives is making one.
+    Making,
+    /// A lock.
+    Ready,
+}
