@@ -203,7 +203,10 @@ mod tests {
         // SAFETY: the child makes system calls only.
         let id = unsafe { libc::fork() };
         if id == 0 {
-            writer.write_all(&child().to_ne_bytes()).unwrap();
+            // SAFETY: no memory is passed. A child that fails ends, as its parent's read does then.
+            unsafe { libc::alarm(20) };
+            let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(0);
+            writer.write_all(&said.to_ne_bytes()).unwrap();
             loop {
                 // SAFETY: it only waits.
                 unsafe { libc::pause() };
