@@ -281,7 +281,7 @@ fn what_cannot_go_with_its_last_user_is_einval() {
             refused(door.open(folder.join("new"), &options), EINVAL, &["MAPSHARE_UNLINK_LAST"]);
         }
         let opened = fs::File::open(&file).unwrap();
-        refused(door.open_fd(opened.as_raw_fd(), &old_last(0)), EINVAL, &["MAPSHARE_UNLINK_LAST", "descriptor"]);
+        refused(door.open_fd(opened.as_raw_fd(), &old_last(0)), EINVAL, &["MAPSHARE_UNLINK_LAST", "cannot lose it"]);
         refused(door.open(folder.join("link"), &old_last(0)), ELOOP, &["link'", "MAPSHARE_UNLINK_LAST"]);
         refused(door.open(folder.join("link"), &new_last(1)), ELOOP, &["link'", "MAPSHARE_UNLINK_LAST"]);
         refused(door.open(folder.join("missing"), &old_last(0)), ENOENT, &["missing'"]);

@@ -17,7 +17,7 @@ static void hand_over(void) {
     options.length = 100;
     CHECK(mapshare_open_anonymous(&options, sizeof options, &owner) == 0 && mapshare_length(owner) == 100);
     CHECK(mapshare_seal(owner, MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK) == 0);
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
     CHECK(mapshare_send(owner, ends[0], MAPSHARE_READ_ONLY) == 0);
     CHECK(mapshare_receive(ends[1], NULL, 0, &receiver) == 0);
     CHECK(mapshare_write(owner, 99, "x", 1) == 0 && mapshare_read(receiver, 99, &byte, 1) == 0 && byte == 'x');
