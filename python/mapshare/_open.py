@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from . import _abi
 from ._arguments import OpenOptions, options_of
+from ._handle import Handle
 from ._region import Region
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def _opened(function: Callable[..., Any], first: tuple[object, ...], options: _abi.mapshare_options, name: str) -> Region:
     token = _abi.region_p()
     function(*first, options, ctypes.sizeof(options), ctypes.byref(token))
-    return Region._of(token, name)
+    return Region(Handle(token), name)
 
 
 def open(

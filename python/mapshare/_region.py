@@ -37,10 +37,11 @@ BACKINGS = {_abi.BACKING_FILE: "file", 2: "named", 3: "anonymous", _abi.BACKING_
 SHORT = 1 << 15
 # Goes up when a page of any view in this process is lost. Its truth is asked first: that is faster than its value, and
 # it is 0 in a process that has never lost one. Without it (an older library) nothing is kept.
+_lost: Any = None
 try:
     _lost = _abi.mapshare_lost_count().contents
 except NotImplementedError:
-    _lost = None
+    pass
 
 
 class RegionInfo(NamedTuple):
@@ -108,23 +109,29 @@ class Region:
 
     __slots__ = ("_handle", "_bytes", "_items", "_seen", "_tried", "_lock", "_name", "__weakref__")
 
-    def __init__(self, *_arguments: object, **_keywords: object) -> None:
-        raise TypeError("regions are made by mapshare.open and the functions beside it")
+    _handle: Handle
+    # The kept view as an array, whose slices are bytes at once, and as a memoryview, whose items are numbers and may be
+    # assigned; both None when it is not out.
+    _bytes: Any
+    _items: Any
+    # What `_lost` was when no page of the kept view was lost; and when it could not be taken.
+    _seen: int
+    _tried: int
+    _lock: Any
+    _name: str
 
-    @classmethod
-    def _of(cls, token: Any, name: str) -> Region:
-        self = cls.__new__(cls)
-        self._handle = Handle(token)
+    def __init__(self, handle: Handle, name: str) -> None:
+        """For this package alone: mapshare.open and the functions beside it make regions."""
+        self._handle = handle
         self._name = name
-        # The kept view as an array, whose slices are bytes at once, and as a memoryview, whose items are numbers and
-        # may be assigned; both None when it is not out. `_seen`: what `_lost` was when no page of it was lost; `_tried`:
-        # when one was.
-        self._bytes: Any = None
-        self._items: Any = None
+        self._bytes = self._items = None
         self._seen = self._tried = -1
         self._lock = threading.RLock()
         _regions.add(self)
-        return self
+
+    def _renew(self) -> None:
+        """In the child of a fork: another thread may have held the lock, which is not there to let go."""
+        self._lock = threading.RLock()
 
     # The kept view
 
@@ -471,9 +478,8 @@ _regions: weakref.WeakSet[Region] = weakref.WeakSet()
 
 
 def _in_child() -> None:
-    # Another thread may have held the lock when the process forked; it is not in the child.
-    for region in list(_regions):
-        region._lock = threading.RLock()
+    for region in _regions:
+        region._renew()
 
 
 os.register_at_fork(after_in_child=_in_child)
