@@ -9,12 +9,25 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from typing import Any, Dict, Optional, Set
+from typing import Any, Callable, Dict, Optional, Set
 
 from . import _abi
 
 # The weak references to the arrays that are in use. What they call holds the handles, so that no handle goes before.
 _out: Dict[int, Any] = {}
+
+
+def shown(address: int, length: int, given_back: Callable[[], object]) -> Any:
+    """An array of c_char over bytes of a region; `given_back` is called once nothing uses it any more."""
+    array = (ctypes.c_char * length).from_address(address)
+
+    def gone(reference: Any) -> None:
+        _out.pop(id(reference), None)
+        given_back()
+
+    reference = weakref.ref(array, gone)
+    _out[id(reference)] = reference
+    return array
 
 
 class Handle:
@@ -26,7 +39,7 @@ class Handle:
         self.token = token
         # What the last view said that had lost pages when it was given back.
         self.lost: Optional[OSError] = None
-        self._views: Set[int] = set()
+        self._views: Set[object] = set()
 
     def address(self, offset: int, length: int) -> int:
         pointer = ctypes.c_void_p()
@@ -37,21 +50,18 @@ class Handle:
     def view(self, offset: int, length: int, *, tell: bool = True) -> Any:
         """An array of c_char over the bytes; `tell` whether `lost` is to tell of its lost pages in the end."""
         address = self.address(offset, length)
-        array = (ctypes.c_char * length).from_address(address)
+        mark = object()
 
-        def given_back(gone: Any) -> None:
-            _out.pop(id(gone), None)
-            self._views.discard(id(gone))
+        def given_back() -> None:
+            self._views.discard(mark)
             try:
                 _abi.mapshare_release(self.token, address)
             except OSError as error:
                 if tell:
                     self.lost = error
 
-        reference = weakref.ref(array, given_back)
-        _out[id(reference)] = reference
-        self._views.add(id(reference))
-        return array
+        self._views.add(mark)
+        return shown(address, length, given_back)
 
     def views(self) -> int:
         return len(self._views)
