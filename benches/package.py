@@ -22,7 +22,9 @@ LENGTH = 64
 
 def main():
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    print(f"\nPython {sys.version.split()[0]}, the package: load {os.getloadavg()[0]:.2f} (it makes figures uncertain)\n")
+    print(
+        f"\nPython {sys.version.split()[0]}, the package: load {os.getloadavg()[0]:.2f} (it makes figures uncertain)\n"
+    )
     print(f"{'':34} {'mapshare':>10} {'rival':>10} {'ratio':>7} {'(half lie in)':>15}  goal    met?")
     shared = shared_memory.SharedMemory(create=True, size=PAGE)
     try:

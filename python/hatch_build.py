@@ -1,4 +1,4 @@
-"""Builds libmapshare with cargo and puts it into the wheel, which is then one for this platform and for any Python 3."""
+"""Builds libmapshare with cargo and puts it into the wheel, which is then for this platform and any Python 3."""
 
 from __future__ import annotations
 

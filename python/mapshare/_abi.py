@@ -71,7 +71,7 @@ options_p = POINTER(mapshare_options)
 
 
 def _load() -> ctypes.CDLL:
-    """The library that MAPSHARE_LIBRARY names, else the one in this package, else the one that the system's loader knows."""
+    """The library that MAPSHARE_LIBRARY names, else the one in this package, else the one that the loader knows."""
     name = os.environ.get("MAPSHARE_LIBRARY")
     if not name:
         shipped = Path(__file__).with_name("libmapshare.so.0")
@@ -80,8 +80,8 @@ def _load() -> ctypes.CDLL:
         return ctypes.CDLL(name)
     except OSError as error:
         raise ImportError(
-            f"{error}: libmapshare.so.0 is neither beside this package nor known to the loader; install the package with "
-            "`pip install ./python`, or run `make` and set MAPSHARE_LIBRARY to build/lib/libmapshare.so.0"
+            f"{error}: libmapshare.so.0 is neither beside this package nor known to the loader; install the package "
+            "with `pip install ./python`, or run `make` and set MAPSHARE_LIBRARY to build/lib/libmapshare.so.0"
         ) from error
 
 

@@ -1,8 +1,8 @@
 """An open region of the library and the views of it that are out.
 
 A view is a ctypes array over the region's bytes. Everything that shows those bytes (memoryviews, slices of them, numpy
-arrays) holds the array, so the view is given back when the array goes, and never under somebody who reads it. The region
-stays mapped that long.
+arrays) holds the array, so the view is given back when the array goes, and never under somebody who reads it. The
+region stays mapped that long.
 """
 
 from __future__ import annotations

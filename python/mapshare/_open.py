@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 
-def _opened(function: Callable[..., Any], first: tuple[object, ...], options: _abi.mapshare_options, name: str) -> Region:
+def opened(
+    function: Callable[..., Any], first: tuple[object, ...], options: _abi.mapshare_options, name: str
+) -> Region:
+    """A region by any of the opening functions, whose first arguments differ."""
     token = _abi.region_p()
     function(*first, options, ctypes.sizeof(options), ctypes.byref(token))
-    return Region(Handle(token), name)
+    return Region(Handle(token), name, options.access != _abi.READ_ONLY)
 
 
 def open(
@@ -28,9 +31,9 @@ def open(
 ) -> Region:
     """Opens a file, or what stands behind a descriptor, as a region.
 
-    `mode` is ``"r"`` to read, ``"r+"`` to read and write, ``"c"`` to write privately (copy-on-write: the file stays, and
-    permission to read it is enough). A descriptor stays the caller's, who may close it at once. A relative `path` counts
-    from the directory `dir_fd` where that is given. The other options are those of `OpenOptions`:
+    `mode` is ``"r"`` to read, ``"r+"`` to read and write, ``"c"`` to write privately (copy-on-write: the file stays,
+    and permission to read it is enough). A descriptor stays the caller's, who may close it at once. A relative `path`
+    counts from the directory `dir_fd` where that is given. The other options are those of `OpenOptions`:
 
     >>> import tempfile, os
     >>> path = os.path.join(tempfile.mkdtemp(), "a.bin")
@@ -50,13 +53,13 @@ def open(
     """
     wanted = options_of(mode, options)
     if isinstance(path, int):
-        return _opened(_abi.mapshare_open_fd, (path,), wanted, f"<descriptor {path}>")
+        return opened(_abi.mapshare_open_fd, (path,), wanted, f"<descriptor {path}>")
     name = os.fsencode(path)
     if b"\0" in name:
         raise ValueError("the path has a zero byte in it")
     if dir_fd is not None:
-        return _opened(_abi.mapshare_open_at, (dir_fd, name), wanted, os.fsdecode(name))
-    return _opened(_abi.mapshare_open, (name,), wanted, os.fsdecode(name))
+        return opened(_abi.mapshare_open_at, (dir_fd, name), wanted, os.fsdecode(name))
+    return opened(_abi.mapshare_open, (name,), wanted, os.fsdecode(name))
 
 
 def arm() -> None:

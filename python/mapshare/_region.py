@@ -107,7 +107,7 @@ class Region:
     excepted). And a region that was opened with ``no_handler`` makes a call for every access.
     """
 
-    __slots__ = ("_handle", "_bytes", "_items", "_seen", "_tried", "_lock", "_name", "__weakref__")
+    __slots__ = ("_handle", "_bytes", "_items", "_seen", "_tried", "_lock", "_name", "_writable", "__weakref__")
 
     _handle: Handle
     # The kept view as an array, whose slices are bytes at once, and as a memoryview, whose items are numbers and may be
@@ -119,11 +119,14 @@ class Region:
     _tried: int
     _lock: Any
     _name: str
+    # Whether it may be written now.
+    _writable: bool
 
-    def __init__(self, handle: Handle, name: str) -> None:
+    def __init__(self, handle: Handle, name: str, writable: bool) -> None:
         """For this package alone: mapshare.open and the functions beside it make regions."""
         self._handle = handle
         self._name = name
+        self._writable = writable
         self._bytes = self._items = None
         self._seen = self._tried = -1
         self._lock = threading.RLock()
@@ -147,8 +150,8 @@ class Region:
             length = _abi.mapshare_length(self._handle.token)
             byte = ctypes.c_char()
             try:
-                # The order is what makes it certain: the number; a read, which waits for pages that are just being lost;
-                # the question; the number again. Pages that are lost later raise it before they are zeros.
+                # The order is what makes it certain: the number; a read, which waits for pages that are just being
+                # lost; the question; the number again. Pages that are lost later raise it before they are zeros.
                 _abi.mapshare_read(self._handle.token, 0, ctypes.byref(byte), 1)
                 kept = self._handle.view(0, length, tell=False)
                 if self._handle.has_lost(length) or self._tried != _lost.value:
@@ -156,7 +159,7 @@ class Region:
             except OSError:
                 return False  # it is empty, unmapped, cut short, or its kind has no views
             items = memoryview(kept).cast("B")
-            self._items = items if self._may_write() else items.toreadonly()
+            self._items = items if self._writable else items.toreadonly()
             self._seen, self._tried = self._tried, -1
             self._bytes = kept
             return True
@@ -172,10 +175,9 @@ class Region:
                 break
             time.sleep(0.001)
 
-    def _may_write(self) -> bool:
-        info = _abi.mapshare_region_info()
-        _abi.mapshare_info(self._handle.token, info, ctypes.sizeof(info))
-        return bool(info.access != _abi.READ_ONLY)
+    def _views_out(self) -> int:
+        """Views that are the user's."""
+        return self._handle.views() - (self._bytes is not None)
 
     # Closing
 
@@ -190,8 +192,6 @@ class Region:
             if not self._handle.token:
                 return
             self._drop()
-            if self._handle.views():
-                raise BufferError(f"{self._handle.views()} views of {self!r} are still out; release or delete them first")
             try:
                 self._handle.close()
             except OSError as error:
@@ -231,8 +231,8 @@ class Region:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a region cannot be pickled: it is memory of this process. Open it by its path or name in the other process, "
-            "send it over a Unix socket, or pass on a descriptor of fd()"
+            "a region cannot be pickled: it is memory of this process. Open it by its path or name in the other "
+            "process, send it over a Unix socket, or pass on a descriptor of fd()"
         )
 
     # Bytes
@@ -247,8 +247,8 @@ class Region:
     def __getitem__(self, key: slice) -> bytes: ...
     def __getitem__(self, key: Union[SupportsIndex, slice]) -> Union[int, bytes]:
         """A byte, or a copy of a range as bytes."""
-        # No function call on the good path: it is what slices are measured by. `_seen` is taken first: another thread may
-        # refresh the region and keep a new view between the access and the look at `_lost`.
+        # No function call on the good path: it is what slices are measured by. `_seen` is taken first: another thread
+        # may refresh the region and keep a new view between the access and the look at `_lost`.
         seen = self._seen
         try:
             if key.__class__ is slice:
@@ -413,7 +413,7 @@ class Region:
             _abi.mapshare_view(self._handle.token, u64("offset", offset), u64("length", length), ctypes.c_void_p())
         array = self._handle.view(u64("offset", offset), length)
         view = memoryview(array).cast("B")
-        return view if self._may_write() else view.toreadonly()
+        return view if self._writable else view.toreadonly()
 
     def __buffer__(self, _flags: int) -> memoryview:
         """Since Python 3.12 a region is a buffer itself: memoryview(region), numpy.frombuffer(region)."""
@@ -451,6 +451,7 @@ class Region:
         with self._lock:
             self._drop()
             _abi.mapshare_protect(self._handle.token, access(mode))
+            self._writable = mode != "r"
 
     def advise(self, advice: Advice, offset: int = 0, length: int = 0) -> None:
         """Tells the kernel what to expect of a range, for speed; 0 = to the end.

@@ -48,7 +48,7 @@ _CHUNK = 1 << 20
 
 
 class mmap:
-    """mmap(fileno, length, flags=MAP_SHARED, prot=PROT_WRITE|PROT_READ, access=ACCESS_DEFAULT, offset=0, *, trackfd=True)
+    """The bytes of a file, as an array and as a file; `fileno` is its descriptor, -1 for memory without one.
 
     `length` and `offset` are bytes; 0 = from offset to the end of the file, offset a multiple of ALLOCATIONGRANULARITY.
 
@@ -62,11 +62,12 @@ class mmap:
     >>> m[6:12] = b"world!"
     >>> m.close()
 
-    ValueError when the file is shorter than that, or empty; PermissionError when it is not open for this access; OSError
-    as for mapshare.open. Every method: ValueError once it is closed, TypeError for a change of what may only be read.
+    ValueError when the file is shorter than that, or empty; PermissionError when it is not open for this access;
+    OSError as for mapshare.open. Every method: ValueError once it is closed, TypeError for a change of what may only be
+    read.
     """
 
-    __slots__ = ("_region", "_access", "_position", "_offset", "_sized", "_tracked", "__weakref__")
+    __slots__ = ("_region", "_access", "_position", "_offset", "_sized", "_tracked", "_shared", "__weakref__")
 
     _region: Region
     _access: int
@@ -75,6 +76,8 @@ class mmap:
     # Whether there is a file that may be asked for its size.
     _sized: bool
     _tracked: bool
+    # Whether what is written goes to the file.
+    _shared: bool
 
     def __new__(
         cls,
@@ -89,12 +92,15 @@ class mmap:
     ) -> Self:
         length, offset = operator.index(length), operator.index(offset)
         if length < 0 or offset < 0:
-            raise OverflowError("memory mapped length must be positive" if length < 0 else "memory mapped offset must be positive")
+            raise OverflowError(
+                "memory mapped length must be positive" if length < 0 else "memory mapped offset must be positive"
+            )
         flags, prot, access = _settled(flags, prot, access)
         self = super().__new__(cls)
         self._access, self._position, self._offset = access, 0, offset
         self._sized, self._tracked = fileno != -1 and trackfd, trackfd
         mode = "c" if flags & _std.MAP_PRIVATE else "r+" if prot & _std.PROT_WRITE else "r"
+        self._shared = mode == "r+"
         populate = bool(flags & getattr(_std, "MAP_POPULATE", 0))
         if fileno == -1 or flags & _std.MAP_ANONYMOUS:
             file = os.memfd_create("mmap", os.MFD_CLOEXEC)
@@ -321,7 +327,7 @@ class mmap:
             raise TypeError("mmap can't resize a readonly or copy-on-write memory map.")
         if newsize < 0:
             raise ValueError("new size out of range")
-        if region.info().views:
+        if region._views_out():
             raise BufferError("mmap can't resize with extant pointers exported.")
         if not self._tracked:
             raise ValueError("mmap can't resize with trackfd = False.")
@@ -333,7 +339,7 @@ class mmap:
         region = self._now()
         if offset < 0 or length < 0 or offset + length > len(region):
             raise ValueError("flush values out of range")
-        if self._access in (_std.ACCESS_READ, _std.ACCESS_COPY) or region.info().mode != "r+":
+        if not self._shared:
             return
         if offset % _std.PAGESIZE:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))

@@ -1,6 +1,7 @@
 """Runs CPython's own tests of mmap with mapshare.mmap in its place.
 
-`python3 cpython_mmap.py`: on the test package of the running Python, in the working directory, where they leave nothing.
+`python3 cpython_mmap.py`: on the test package of the running Python, in the working directory, where they leave
+nothing.
 """
 
 import contextlib

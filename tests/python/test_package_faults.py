@@ -1,4 +1,5 @@
-"""Files that are cut short, grow or fill up under the package's regions: never a crash, never zeros that pass for bytes."""
+"""Files that are cut short, grow or fill up under the package's regions: never a crash, nor zeros that pass for
+bytes."""
 
 import os
 import random
@@ -106,7 +107,9 @@ class Faults(Test):
             except OSError as error:
                 print("said", error.errno)
         """
-        done = subprocess.run([sys.executable, "-c", script], cwd=self.folder, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=self.folder, capture_output=True, text=True, timeout=60
+        )
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "said 6\n", ""))
 
     def test_threads_never_read_zeros_while_a_process_truncates(self):

@@ -27,7 +27,13 @@ class Mmap(Test):
             self.assertTrue(hasattr(mapshare.mmap, name), name)
         windows_or_debug = {"_protect"}
         for name in set(dir(mmap.mmap)) - set(dir(object)) - windows_or_debug:
-            if name not in {"__add__", "__mul__", "__rmul__", "__delitem__", "__release_buffer__"}:  # all of them refuse
+            if name not in {
+                "__add__",
+                "__mul__",
+                "__rmul__",
+                "__delitem__",
+                "__release_buffer__",
+            }:  # all of them refuse
                 self.assertTrue(hasattr(mapshare.mmap.mmap, name), name)
 
     def test_bytes_that_the_file_has_lost_are_an_error_where_mmap_dies(self):

@@ -3,7 +3,6 @@
 import doctest
 import gc
 import importlib
-import mmap
 import os
 import pickle
 import threading
@@ -54,7 +53,13 @@ class Bytes(Test):
     def test_assignments_that_do_not_fit_are_refused_and_change_nothing(self):
         with self.region() as region:
             before = region[:]
-            for key, value in ((slice(0, 4), b"12345"), (slice(0, 4), b"123"), (0, 256), (0, -1), (slice(PAGE, None), b"1")):
+            for key, value in (
+                (slice(0, 4), b"12345"),
+                (slice(0, 4), b"123"),
+                (0, 256),
+                (0, -1),
+                (slice(PAGE, None), b"1"),
+            ):
                 self.assertRaises(ValueError, region.__setitem__, key, value)
             for key, value in ((0, b"1"), (slice(0, 4), 5), (slice(0, 4), "text"), ("0", 5)):
                 self.assertRaises((TypeError, AttributeError), region.__setitem__, key, value)
@@ -179,7 +184,9 @@ class Opening(Test):
         with self.region(3, reserve=10 * PAGE, permissions=0o640) as region:
             region[0]  # the view that is kept for this does not count
             info, status = region.info(), os.stat(self.path())
-            self.assertEqual((info.length, info.reserve, info.file_length, info.views), (3 * PAGE, 10 * PAGE, 3 * PAGE, 0))
+            self.assertEqual(
+                (info.length, info.reserve, info.file_length, info.views), (3 * PAGE, 10 * PAGE, 3 * PAGE, 0)
+            )
             self.assertEqual((info.device, info.inode), (status.st_dev, status.st_ino))
             self.assertEqual(status.st_mode & 0o777 & ~0o640, 0)
             for advice in ("normal", "sequential", "random", "will_need", "dont_need", "huge_pages"):
