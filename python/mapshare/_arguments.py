@@ -8,7 +8,7 @@ import operator
 import sys
 from typing import TYPE_CHECKING, SupportsIndex, Tuple, TypedDict, Union
 
-from . import _abi
+from . import _abi, _abi_next
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Unpack
@@ -26,6 +26,8 @@ FLAGS = {
     "no_follow": _abi.NO_FOLLOW,
     "sparse": _abi.SPARSE,
     "no_handler": _abi.NO_HANDLER,
+    "beneath": _abi_next.BENEATH,
+    "unlink_last": _abi_next.UNLINK_LAST,
 }
 NUMBERS = {"offset": "offset", "length": "length", "reserve": "reserve", "permissions": "mode"}
 
@@ -33,20 +35,22 @@ NUMBERS = {"offset": "offset", "length": "length", "reserve": "reserve", "permis
 class OpenOptions(TypedDict, total=False):
     """How to open a region; everything has a default. Lengths and offsets are bytes.
 
-    ==========  =====  ==========================================================================================
-    offset      0      first byte of the file to map, a multiple of the page size (``mmap.PAGESIZE``)
-    length      0      how many to map; 0 = to the end of the file
-    reserve     0      address space to keep for growth, length included; 0 = length
-    permissions 0o600  of a file that is created, less the umask
-    create      False  make the file when it is missing, extend it when it is too short; needs mode ``"r+"``
-    exclusive   False  with create: FileExistsError when it exists
-    populate    False  bring all pages in at once
-    locked      False  keep them in memory; counts against RLIMIT_MEMLOCK
-    huge_pages  False  ask for huge pages
-    no_follow   False  OSError (ELOOP) when the last part of the path is a symbolic link
-    sparse      False  do not reserve storage for what is added: a full disk then shows at the first write
-    no_handler  False  leave SIGBUS alone: each access is then a system call, and views need a sealed region
-    ==========  =====  ==========================================================================================
+    ===========  =====  ==========================================================================================
+    offset       0      first byte of the file to map, a multiple of the page size (``mmap.PAGESIZE``)
+    length       0      how many to map; 0 = to the end of the file
+    reserve      0      address space to keep for growth, length included; 0 = length
+    permissions  0o600  of a file that is created, less the umask
+    create       False  make the file when it is missing, extend it when it is too short; needs mode ``"r+"``
+    exclusive    False  with create: FileExistsError when it exists
+    populate     False  bring all pages in at once
+    locked       False  keep them in memory; counts against RLIMIT_MEMLOCK
+    huge_pages   False  ask for huge pages
+    no_follow    False  OSError (ELOOP) when the last part of the path is a symbolic link
+    sparse       False  do not reserve storage for what is added: a full disk then shows at the first write
+    no_handler   False  leave SIGBUS alone: each access is then a system call, and views need a sealed region
+    beneath      False  for paths that come from others: never out of the directory, never over a symbolic link
+    unlink_last  False  with create: the name goes with its last user, also when that one is killed
+    ===========  =====  ==========================================================================================
     """
 
     offset: int
@@ -61,6 +65,8 @@ class OpenOptions(TypedDict, total=False):
     no_follow: bool
     sparse: bool
     no_handler: bool
+    beneath: bool
+    unlink_last: bool
 
 
 def u64(name: str, value: SupportsIndex) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, NoReturn, Optional,
 from . import _abi
 from ._arguments import MODE_NAMES, access, as_bytes, readable, u32, u64, writable
 from ._handle import Handle
+from ._sharing import Sharing
 
 if TYPE_CHECKING:
     from typing import Literal, SupportsIndex
@@ -75,7 +76,7 @@ class RegionInfo(NamedTuple):
     views: int
 
 
-class Region:
+class Region(Sharing):
     """A mapped range of a file: `mapshare.open` and the like make them.
 
     It is indexed and sliced as a bytearray of fixed length is:
