@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 /// The files whose comments become the header, in its order.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "src/ffi/options.rs",
     "src/ffi/open.rs",
+    "src/ffi/named.rs",
     "src/ffi/access.rs",
     "src/ffi/view.rs",
     "src/ffi/region.rs",

@@ -33,8 +33,12 @@
  *                  is not protected. MAPSHARE_NO_HANDLER leaves SIGBUS alone.
  *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
  *                  With MAPSHARE_SPARSE it is -ENOSPC at the first write to a page that finds no room.
- *   Descriptors    Each region holds one descriptor of its file, close-on-exec. A program that closes descriptors which
- *                  it has not opened (closefrom) leaves those out: else whatever concerns the file is -EBADF.
+ *   Descriptors    Each region holds one descriptor of its file, close-on-exec; three with MAPSHARE_UNLINK_LAST.
+ *                  A program that closes descriptors which it has not opened (closefrom) leaves those out: else
+ *                  whatever concerns the file is -EBADF, and others may take the region's name for dead.
+ *   Last users     MAPSHARE_UNLINK_LAST: a forked child counts as a user until it unmaps, ends or execs. Who maps the
+ *                  object by other means, as with shm_open, does not count; the bytes stay mapped all the same. After
+ *                  an exit without unmap the name stays until the next open of it or mapshare_sweep_named.
  *   Pointers       Writing through a view of a MAPSHARE_READ_ONLY region, using one after its release, or passing a
  *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
@@ -61,20 +65,21 @@
  * CODES
  *   EINVAL           broken contract: NULL with a length, unknown flag, misaligned offset, nothing to map
  *   EBADF            the token is not an open region; the descriptor is not open
- *   EACCES           more access asked than the file, descriptor or region grants
+ *   EACCES           more access asked than the file, descriptor or region grants; another user's name to create
  *   ENXIO            the bytes do not exist in the file: shorter than the range at open, or cut short later
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out, or a call that this one was made from inside of
+ *   EBUSY            views of the region are still out, or a call that this one was made from inside of; a name that
+ *                    was about to go with its last user all the time
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
- *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
+ *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
  *   EPERM            a seal or file attribute forbids it
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER
+ *   EOPNOTSUPP       this kind of region or system cannot do it: views under MAPSHARE_NO_HANDLER, and more
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE
@@ -137,6 +142,17 @@
 #define MAPSHARE_SPARSE 128
 
 /**
+ * mapshare_options.flags: a file or name that is made with MAPSHARE_CREATE goes with its last user. Its name is removed
+ * when the last region of it is unmapped; when its last user ends without that, or is killed, by the next open of it or
+ * by mapshare_sweep_named. Whoever has a region of it is a user, with this flag or without. A file is removed only by
+ * those that pass this flag too; a name of shared memory by any. Of what exists already, only what was made with this
+ * flag may be opened with it: -EEXIST.
+ * mode has to have 0600 and may have no execute bit, since the file is marked by its mode: sticky, and execute for
+ * nobody. A symbolic link in the last place of the path is -ELOOP.
+ */
+#define MAPSHARE_UNLINK_LAST 256
+
+/**
  * mapshare_options.flags: leave the process's SIGBUS handling as it is, for hosts that own that signal. Every read,
  * write, fill and copy is then done by the kernel, at about a microsecond each, and still gives codes; views are
  * -EOPNOTSUPP, unless the region is a memory file that is sealed against shrinking.
@@ -197,6 +213,11 @@
  * mapshare_region_info.backing: opened by a path.
  */
 #define MAPSHARE_BACKING_FILE 1
+
+/**
+ * mapshare_region_info.backing: opened by a name of shared memory.
+ */
+#define MAPSHARE_BACKING_NAMED 2
 
 /**
  * mapshare_region_info.backing: opened by a descriptor.
@@ -285,7 +306,7 @@ typedef struct mapshare_region_info {
    */
   uint32_t access;
   /**
-   * MAPSHARE_BACKING_FILE or MAPSHARE_BACKING_FD.
+   * MAPSHARE_BACKING_FILE or another of that group.
    */
   uint32_t backing;
   /**
@@ -319,9 +340,12 @@ extern "C" {
  *   -ENOSPC: no room for the bytes to be reserved; or the file would pass RLIMIT_FSIZE or the file system's limit.
  *   -ENODEV: a directory, FIFO, socket or device stands there, or a file that cannot be mapped, as those of /proc.
  *   -ENOMEM: no address space for reserve bytes (RLIMIT_AS, vm.max_map_count), or RLIMIT_MEMLOCK is met.
- *   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists.
- *   -ELOOP:  MAPSHARE_NO_FOLLOW, and the last part of the path is a symbolic link; or links lead in a circle.
+ *   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists; or MAPSHARE_UNLINK_LAST, and it was made without.
+ *   -EBUSY:  a file that goes with its last user was about to go for 10 seconds: a process was stopped meanwhile.
+ *   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link; or links
+ *            lead in a circle.
  *   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
+ *   -EOPNOTSUPP: MAPSHARE_UNLINK_LAST, and /proc is not mounted.
  *   -EPERM:  a seal or the immutable flag forbids this access.
  *   -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EMFILE, -ENFILE, -EROFS, -ETXTBSY, -EIO: as the kernel says them.
  *
@@ -350,6 +374,7 @@ int mapshare_open(const char *path,
  *   -EACCES: fd is open for writing only, which cannot be mapped, or for reading only and access is
  *            MAPSHARE_READ_WRITE.
  *   -EEXIST: MAPSHARE_EXCLUSIVE: what a descriptor stands for exists always.
+ *   -EINVAL: also MAPSHARE_UNLINK_LAST, since a descriptor does not tell the name to remove.
  *   and all codes of mapshare_open that do not concern paths.
  *
  * Threads: any. Signals: not in a handler. Fork: as mapshare_open.
@@ -382,7 +407,8 @@ int mapshare_open_at(int directory_fd,
 
 /**
  * Unmaps a region and forgets its token. Writes that were not flushed are not lost: the system brings them to the
- * file. Waits for calls of other threads that are under way in the region.
+ * file. Waits for calls of other threads that are under way in the region. If it was the last one of something that
+ * was made with MAPSHARE_UNLINK_LAST, the name is removed.
  *
  * @param region  The region.
  * @return 0, or
@@ -393,6 +419,75 @@ int mapshare_open_at(int directory_fd,
  * Signals: not in a handler. Source: munmap(2).
  */
 int mapshare_unmap(struct mapshare_region *region);
+
+/**
+ * Opens shared memory by its name: what anybody has made under it with shm_open, or with MAPSHARE_CREATE a new object
+ * of `length` bytes, which has its name only when it is complete. It lives in memory until it is unlinked and nobody
+ * has it mapped any more, or until the system ends.
+ *
+ * @param name          1 to 255 bytes without a slash, but for one in front, which may be left out; not "." or "..".
+ *                      Any other bytes are good. A name is the file /dev/shm/NAME: it is the same object for shm_open,
+ *                      for Python's multiprocessing.shared_memory and for Boost's shared_memory_object, which call it.
+ * @param options       As for mapshare_open; a symbolic link is never followed.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @param ret_region    Receives the region's token.
+ * @return 0, or
+ *   -EINVAL: name or ret_region is NULL; name is empty, "." or "..", or has a slash inside; an option is unknown or
+ *            contradicts another.
+ *   -ENAMETOOLONG: name is longer than 255 bytes without its slash.
+ *   -ENOENT: nothing has the name, and MAPSHARE_CREATE is not set.
+ *   -EEXIST: MAPSHARE_EXCLUSIVE, and something has the name; or MAPSHARE_UNLINK_LAST, and what has it was made without.
+ *   -EACCES: its permissions do not allow this access; or MAPSHARE_CREATE, and another user than this process's
+ *            effective one and root has made it: whoever creates does not take what somebody has put there for it.
+ *            Without MAPSHARE_CREATE such an object is opened, where its permissions allow it.
+ *   -ELOOP:  a symbolic link has the name.
+ *   -ENODEV: a directory, FIFO, socket or device has it; it is not touched.
+ *   -ENOSPC: no room in /dev/shm for the bytes to be reserved.
+ *   -EOPNOTSUPP: MAPSHARE_UNLINK_LAST, and /proc is not mounted.
+ *   -EBUSY:  an object that goes with its last user was about to go for 10 seconds: a process was stopped meanwhile.
+ *   and all codes of mapshare_open that do not concern paths.
+ *
+ * A failed call leaves nothing behind. New objects have mode 0600 unless options.mode says otherwise.
+ *
+ * Threads: any. Signals: not in a handler. Blocks: never on a FIFO or device.
+ * Processes: any number may open the same name, also with MAPSHARE_CREATE at the same time: one makes it.
+ * Fork: as mapshare_open. Source: shm_open(3), shm_overview(7); POSIX.1-2024 shm_open().
+ */
+int mapshare_open_named(const char *name,
+                        const struct mapshare_options *options,
+                        size_t options_size,
+                        struct mapshare_region **ret_region);
+
+/**
+ * Removes a name of shared memory. Whoever has the object open goes on using it; it goes with the last of them. The
+ * name is free at once.
+ *
+ * @param name  As for mapshare_open_named.
+ * @return 0, or
+ *   -EINVAL, -ENAMETOOLONG: name is NULL or no such name.
+ *   -ENOENT: nothing has the name.
+ *   -EACCES: the object belongs to another user.
+ *   -ELOOP, -ENODEV: a symbolic link, or something else that is no shared memory, has the name; it stays.
+ *
+ * Threads: any. Signals: not in a handler. Source: shm_unlink(3).
+ */
+int mapshare_unlink_named(const char *name);
+
+/**
+ * Removes the names of shared memory whose users are all dead. Only those that were made with MAPSHARE_UNLINK_LAST are
+ * looked at: a name that anybody uses stays, as do all others, and what this process may not open for writing or may
+ * not remove.
+ *
+ * @param prefix  How the names begin, with or without a slash in front; "" for all.
+ * @return How many were removed, or
+ *   -EINVAL, -ENAMETOOLONG: prefix is NULL, or no name begins so.
+ *   -EMFILE, -ENFILE, -ENOENT: /dev/shm cannot be read, as the kernel says it.
+ *
+ * Threads: any. Signals: not in a handler. Blocks: never.
+ * Processes: any number may sweep at the same time, while others open, create and leave.
+ * Source: fcntl(2), "Open file description locks".
+ */
+int64_t mapshare_sweep_named(const char *prefix);
 
 /**
  * Copies bytes out of a region.
@@ -578,7 +673,8 @@ int mapshare_resize(struct mapshare_region *region, uint64_t length);
  *   -EBADF also when the program has closed the region's own descriptor; so do all functions below that ask the file.
  *   -ENOMEM, -EIO: as the kernel says them.
  *
- * Threads: any, as mapshare_resize. Signals: not in a handler. Source: fstat(2).
+ * Threads: any, as mapshare_resize; one that has put pages back waits for the calls under way.
+ * Signals: not in a handler. Source: fstat(2).
  */
 int mapshare_refresh(struct mapshare_region *region);
 

@@ -6,8 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+mod codes;
+
 use crate::sys::Errno;
-use std::ffi::CStr;
+pub(crate) use codes::{describe, name};
 
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -251,12 +253,63 @@ pub enum Error {
         remedy: &'static str,
     },
     /// A symbolic link stands where none is wanted.
-    #[error(
-        "{file} is a symbolic link, which MAPSHARE_NO_FOLLOW refuses; pass what it leads to, or leave the flag out"
-    )]
+    #[error("{file} is a symbolic link, which {refusal}")]
     IsLink {
         /// The link.
         file: String,
+        /// Who refuses it, and what to do.
+        refusal: &'static str,
+    },
+    /// What was passed is no name of shared memory.
+    #[error("{name} {reason}; a name of shared memory is 1 to 255 bytes without a slash, but for one in front")]
+    BadName {
+        /// What was passed.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The name of shared memory is too long.
+    #[error("the name is {length} bytes long without its leading slash; take one of at most {longest}")]
+    NameTooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// The most it may have.
+        longest: usize,
+    },
+    /// Another user has made what has the name.
+    #[error(
+        "{file} was made by user {owner} (mode {mode:#o}), and MAPSHARE_CREATE by user {user} takes only what that user \
+         or root has made; leave the flag out to use what is there, or take another name"
+    )]
+    Planted {
+        /// The name.
+        file: String,
+        /// The user that it belongs to.
+        owner: u32,
+        /// Its permission bits.
+        mode: u32,
+        /// This process's effective user.
+        user: u32,
+    },
+    /// The file is not one that goes with its last user.
+    #[error(
+        "{file} exists and was made without MAPSHARE_UNLINK_LAST, so that others may rely on its staying; leave the flag \
+         out, or remove it first"
+    )]
+    Stays {
+        /// The file.
+        file: String,
+    },
+    /// Other processes were faster, again and again.
+    #[error(
+        "{file} came and went, or was about to go, for {seconds} s while it was being opened; a process that was stopped \
+         while it removed it, or that has locked all of it, has to go on or end"
+    )]
+    Restless {
+        /// The file.
+        file: String,
+        /// How long it was tried.
+        seconds: u64,
     },
     /// The file exists and should not.
     #[error(
@@ -370,16 +423,18 @@ impl Error {
             | Error::MisalignedFileOffset { .. }
             | Error::EmptyMapping { .. }
             | Error::CreateNeedsWrite { .. }
+            | Error::BadName { .. }
             | Error::NotAView { .. } => Errno::EINVAL,
             Error::OptionsTooNew { .. } => Errno::E2BIG,
             Error::StaleToken { .. } | Error::BadDescriptor { .. } | Error::LostDescriptor { .. } => Errno::EBADF,
-            Error::AccessDenied { .. } | Error::AccessExceeded { .. } => Errno::EACCES,
+            Error::AccessDenied { .. } | Error::AccessExceeded { .. } | Error::Planted { .. } => Errno::EACCES,
+            Error::NameTooLong { .. } => Errno::ENAMETOOLONG,
             Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
             Error::OutOfRange { .. } | Error::OutOfReserve { .. } | Error::PastReserve { .. } => Errno::ERANGE,
-            Error::ViewsOut { .. } | Error::InUse { .. } => Errno::EBUSY,
+            Error::ViewsOut { .. } | Error::InUse { .. } | Error::Restless { .. } => Errno::EBUSY,
             Error::NotThere { .. } => Errno::ENOENT,
             Error::IsLink { .. } => Errno::ELOOP,
-            Error::Exists { .. } => Errno::EEXIST,
+            Error::Exists { .. } | Error::Stays { .. } => Errno::EEXIST,
             Error::NotMappable { .. } => Errno::ENODEV,
             Error::NoSpace { .. } => Errno::ENOSPC,
             Error::NoMemory { .. } => Errno::ENOMEM,
@@ -405,72 +460,6 @@ impl From<Error> for std::io::Error {
         let kind = std::io::Error::from_raw_os_error(error.errno()).kind();
         std::io::Error::new(kind, error)
     }
-}
-
-/// The codes of the C interface: number, name, and what `mapshare_strerror` says.
-const CODES: &[(Errno, &str, &CStr)] = &[
-    (Errno::EINVAL, "EINVAL", c"broken contract: an argument is NULL, unknown, misaligned or contradicts another"),
-    (Errno::EBADF, "EBADF", c"the token is not an open region or queue, or the descriptor is not open"),
-    (Errno::EACCES, "EACCES", c"more access was asked than the file, the descriptor or the region grants"),
-    (Errno::ENXIO, "ENXIO", c"the bytes do not exist in the file: it is shorter than the range, or was cut short"),
-    (Errno::ERANGE, "ERANGE", c"offset + length leaves the region; nothing was copied"),
-    (Errno::ENOSPC, "ENOSPC", c"no room on the file system for the bytes written or created"),
-    (Errno::EIO, "EIO", c"the device failed while a page was read or written"),
-    (Errno::EBUSY, "EBUSY", c"views, queues or locks of this region are still out, or the role is taken"),
-    (Errno::EOPNOTSUPP, "EOPNOTSUPP", c"this kind of region or file system cannot do it"),
-    (Errno::EAGAIN, "EAGAIN", c"the writers lapped the reader 64 times in one read; try again"),
-    (Errno::E2BIG, "E2BIG", c"the options struct is newer than this library and uses what it does not know"),
-    (Errno::EPROTO, "EPROTO", c"what came over the socket is not a hand-over"),
-    (Errno::ENOENT, "ENOENT", c"no such file, directory or name; check it, or pass MAPSHARE_CREATE to make the file"),
-    (Errno::EEXIST, "EEXIST", c"the file or name exists already"),
-    (Errno::ELOOP, "ELOOP", c"a symbolic link stands where none is followed, or symbolic links lead in a circle"),
-    (
-        Errno::ENAMETOOLONG,
-        "ENAMETOOLONG",
-        c"the path or name is too long; a part of it may have 255 bytes and all of it 4095",
-    ),
-    (
-        Errno::ENOTDIR,
-        "ENOTDIR",
-        c"a part of the path, or the descriptor that it counts from, should be a directory and is not",
-    ),
-    (Errno::EROFS, "EROFS", c"the file system is mounted read-only"),
-    (Errno::ETXTBSY, "ETXTBSY", c"the file is a program that is running"),
-    (Errno::ENOMEM, "ENOMEM", c"no memory or address space left, or the limit of locked memory is met"),
-    (Errno::EMFILE, "EMFILE", c"this process has too many open descriptors; close some or raise RLIMIT_NOFILE"),
-    (Errno::ENFILE, "ENFILE", c"the system has too many open files"),
-    (Errno::ENODEV, "ENODEV", c"this kind of file cannot be mapped"),
-    (Errno::ENOLCK, "ENOLCK", c"the kernel or file system has no more locks"),
-    (Errno::ENOTSOCK, "ENOTSOCK", c"the descriptor is not a socket"),
-    (Errno::EPERM, "EPERM", c"a seal forbids it, the lock is not yours, or the system does not permit it"),
-    (Errno::EMSGSIZE, "EMSGSIZE", c"the message cannot fit in the queue, or the buffer is too small for it"),
-    (Errno::EBADMSG, "EBADMSG", c"what stands at this offset is not a valid object of this kind, or was damaged"),
-    (
-        Errno::EPROTONOSUPPORT,
-        "EPROTONOSUPPORT",
-        c"an object of a layout version or word size that this build does not speak",
-    ),
-    (Errno::EDEADLK, "EDEADLK", c"this thread holds the lock already"),
-    (Errno::ETIMEDOUT, "ETIMEDOUT", c"the time given has passed"),
-    (Errno::EINTR, "EINTR", c"a signal came while the call waited"),
-    (Errno::EPIPE, "EPIPE", c"the other side has ended it for good"),
-    (Errno::ENOTRECOVERABLE, "ENOTRECOVERABLE", c"an internal error of the library was caught"),
-];
-
-/// What `mapshare_strerror` says for a code of either sign.
-pub(crate) fn describe(code: i32) -> &'static CStr {
-    if code == 0 {
-        return c"success";
-    }
-    let errno = Errno(code.saturating_abs());
-    let row = CODES.iter().find(|row| row.0 == errno);
-    row.map_or(c"a code that mapshare does not define; see errno(3)", |row| row.2)
-}
-
-/// The name of a positive error number, such as "ENXIO"; None for one that the table does not have.
-pub(crate) fn name(errno: i32) -> Option<&'static str> {
-    let row = CODES.iter().find(|row| row.0 == Errno(errno))?;
-    Some(row.1)
 }
 
 /// Why pages were lost.

@@ -43,5 +43,6 @@ pub mod ffi;
 
 pub use error::{Error, Result};
 pub use mem::view::View;
+pub use region::named::{sweep_named, unlink_named};
 pub use region::options::{Access, Options};
 pub use region::{Advice, Backing, Flush, Info, Region, arm};

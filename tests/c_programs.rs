@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::names::Name;
 use common::programs::{Workshop, assert_good, exists, package};
 use common::{Folder, skip};
 use std::path::{Path, PathBuf};
@@ -112,19 +113,24 @@ fn a_program_with_a_fault_dies_under_the_same_tools() {
     }
 }
 
+/// Examples that need another one beside them, and have a test of their own below.
+fn is_half_of_a_pair(source: &Path) -> bool {
+    ["two_programs", "named"].iter().any(|name| source.file_stem() == Some(name.as_ref()))
+}
+
 #[test]
 fn each_c_example_is_short_and_runs() {
     let workshop = Workshop::new();
     let sources = sources("c_examples", &["c"]);
-    for expected in ["write_and_read", "share_with_child", "two_programs", "private_copy", "every_trap"] {
+    for expected in ["write_and_read", "share_with_child", "two_programs", "named", "private_copy", "every_trap"] {
         assert!(sources.iter().any(|source| source.ends_with(format!("{expected}.c"))), "no c_examples/{expected}.c");
     }
     for source in sources {
         let lines = std::fs::read_to_string(&source).expect("readable").lines().count();
         assert!(lines < 80, "{} has {lines} lines", source.display());
         let program = workshop.build(&source, &["-std=c99"]);
-        if source.ends_with("two_programs.c") {
-            continue; // it needs the other one: see below
+        if is_half_of_a_pair(&source) {
+            continue;
         }
         let folder = Folder::new();
         assert_good(&source.display().to_string(), &run(workshop.command(&program, &folder).arg("example.bin")));
@@ -142,7 +148,7 @@ fn each_python_example_is_short_and_runs() {
     for source in sources {
         let lines = std::fs::read_to_string(&source).expect("readable").lines().count();
         assert!(lines < 80, "{} has {lines} lines", source.display());
-        if source.ends_with("two_programs.py") {
+        if is_half_of_a_pair(&source) {
             continue;
         }
         let folder = Folder::new();
@@ -157,25 +163,40 @@ fn the_two_example_programs_share_a_file_and_see_the_same_bytes() {
     if !exists("python3") {
         return skip("no python3");
     }
-    let workshop = Workshop::new();
-    let program = workshop.build(&package().join("c_examples/two_programs.c"), &["-std=c99"]);
     let folder = Folder::new();
+    run_pair("two_programs", &folder, &["shared", "seen by C"], &["shared", "seen by Python"]);
+    let [file, one, other] =
+        ["shared", "seen by C", "seen by Python"].map(|name| std::fs::read(folder.join(name)).expect(name));
+    assert!(file.len() > 100_000 && file == one && file == other, "the file and both memories have the same bytes");
+}
+
+#[test]
+fn a_name_is_shared_with_pythons_own_module_and_goes_in_the_end() {
+    if !exists("python3") {
+        return skip("no python3");
+    }
+    let name = Name::new();
+    run_pair("named", &Folder::new(), &[name.text()], &[name.text()]);
+    assert!(!name.exists());
+}
+
+/// Runs an example in C and the one in Python that goes with it, each with its arguments.
+fn run_pair(name: &str, folder: &Folder, c_arguments: &[&str], python_arguments: &[&str]) {
+    let workshop = Workshop::new();
+    let program = workshop.build(&package().join(format!("c_examples/{name}.c")), &["-std=c99"]);
     let asking = workshop
-        .command(&program, &folder)
-        .args(["shared", "seen by C"])
+        .command(&program, folder)
+        .args(c_arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("it runs");
-    let mut answering = workshop.command(Path::new("python3"), &folder);
-    answering.arg("-B").arg(package().join("python/examples/two_programs.py")).args(["shared", "seen by Python"]);
+    let mut answering = workshop.command(Path::new("python3"), folder);
+    answering.arg("-B").arg(package().join(format!("python/examples/{name}.py"))).args(python_arguments);
     let answered = run(&mut answering);
     let asked = asking.wait_with_output().expect("it ends: it waits 10 seconds at most");
-    assert_good("two_programs.py", &answered);
-    assert_good("two_programs.c", &asked);
-    let [file, one, other] =
-        ["shared", "seen by C", "seen by Python"].map(|name| std::fs::read(folder.join(name)).expect(name));
-    assert!(file.len() > 100_000 && file == one && file == other, "the file and both memories have the same bytes");
+    assert_good(&format!("{name}.py"), &answered);
+    assert_good(&format!("{name}.c"), &asked);
 }
 
 #[test]

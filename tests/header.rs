@@ -2,14 +2,11 @@
 
 mod common;
 
+use common::header::{functions, header};
 use common::programs::{Language, Workshop, assert_good, compiler, exists, package};
 use common::{Folder, skip};
 use std::fs;
 use std::process::Command;
-
-fn header() -> String {
-    fs::read_to_string(package().join("include/mapshare.h")).expect("include/mapshare.h is in the tree")
-}
 
 #[test]
 fn the_committed_header_is_the_generated_one() {
@@ -101,17 +98,6 @@ fn the_example_at_the_headers_head_compiles_and_does_what_it_says() {
     assert!(text.contains("'a.bin' is a directory") && text.contains("ENODEV"), "{text}");
 }
 
-/// Each function of the header: its comment and its declaration.
-fn functions(header: &str) -> Vec<(String, String)> {
-    let code = header.split("extern \"C\" {").nth(1).expect("the functions");
-    let parts = code.split("/**").skip(1).filter_map(|part| part.split_once("*/"));
-    let functions = parts.filter_map(|(comment, declaration)| {
-        let declaration = declaration.split(';').next()?.trim().to_owned();
-        declaration.contains("mapshare_").then(|| (comment.to_owned(), declaration))
-    });
-    functions.collect()
-}
-
 #[test]
 fn each_function_says_what_it_returns_and_which_threads_may_call_it() {
     let header = header();
@@ -148,7 +134,7 @@ const LATER: &[&str] = &[
 
 #[test]
 fn each_code_of_todays_functions_is_in_the_headers_table_and_no_other() {
-    let source = fs::read_to_string(package().join("src/error.rs")).expect("the source");
+    let source = fs::read_to_string(package().join("src/error/codes.rs")).expect("the source");
     let rows = source.split("const CODES").nth(1).expect("the table").split("];").next().expect("it ends");
     let codes: Vec<_> = rows.split("Errno::").skip(1).filter_map(|row| row.split(',').next()).collect();
     assert!(codes.len() > 25, "the table was found: {codes:?}");
@@ -167,7 +153,7 @@ fn each_code_of_todays_functions_is_in_the_headers_table_and_no_other() {
         assert_eq!(listed.contains(code), expected, "{code} in the header's table of codes");
     }
     for code in &listed {
-        assert!(codes.contains(code), "{code} is in the header and not in src/error.rs");
+        assert!(codes.contains(code), "{code} is in the header and not in src/error/codes.rs");
     }
 }
 

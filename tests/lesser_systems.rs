@@ -62,6 +62,12 @@ fn file_systems_without_unnamed_files_renaming_or_reserving_serve_too() {
                     for name in mounted.names() {
                         fs::remove_file(mounted.join(&name)).unwrap();
                     }
+                    let last = flags(MAPSHARE_CREATE | MAPSHARE_UNLINK_LAST, 100_000);
+                    let (one, other) = (door.open(&path, &last).unwrap(), door.open(&path, &last).unwrap());
+                    drop(one);
+                    assert_eq!(mounted.names(), ["file"]);
+                    drop(other);
+                    assert!(mounted.names().is_empty(), "it went with its last user");
                     0
                 });
                 assert_eq!(result, 0, "{door:?} without {missing:?}");

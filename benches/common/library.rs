@@ -10,6 +10,7 @@ pub(crate) type Memcpy = unsafe extern "C" fn(*mut c_void, *const c_void, usize)
 pub(crate) type Memset = unsafe extern "C" fn(*mut c_void, c_int, usize) -> *mut c_void;
 
 type Open = unsafe extern "C" fn(*const c_char, *const mapshare_options, usize, *mut *mut mapshare_region) -> c_int;
+type Unlink = unsafe extern "C" fn(*const c_char) -> c_int;
 type Unmap = unsafe extern "C" fn(*mut mapshare_region) -> c_int;
 type Read = unsafe extern "C" fn(*mut mapshare_region, u64, *mut c_void, usize) -> c_int;
 type Write = unsafe extern "C" fn(*mut mapshare_region, u64, *const c_void, usize) -> c_int;
@@ -20,6 +21,8 @@ type LastError = unsafe extern "C" fn() -> *const c_char;
 #[derive(Clone, Copy)]
 pub(crate) struct Library {
     open: Open,
+    open_named: Open,
+    unlink_named: Unlink,
     unmap: Unmap,
     pub(crate) read: Read,
     pub(crate) write: Write,
@@ -54,6 +57,8 @@ impl Library {
         assert!(!handle.is_null(), "{path:?} cannot be loaded: {}", dl_error());
         Library {
             open: function!(handle, c"mapshare_open", Open),
+            open_named: function!(handle, c"mapshare_open_named", Open),
+            unlink_named: function!(handle, c"mapshare_unlink_named", Unlink),
             unmap: function!(handle, c"mapshare_unmap", Unmap),
             read: function!(handle, c"mapshare_read", Read),
             write: function!(handle, c"mapshare_write", Write),
@@ -72,11 +77,24 @@ impl Library {
     }
 
     pub(crate) fn open(&self, path: &CStr, options: &mapshare_options) -> Token {
+        self.open_by(self.open, path, options)
+    }
+
+    pub(crate) fn open_named(&self, name: &CStr, options: &mapshare_options) -> Token {
+        self.open_by(self.open_named, name, options)
+    }
+
+    fn open_by(&self, open: Open, name: &CStr, options: &mapshare_options) -> Token {
         let mut region = std::ptr::null_mut();
         // SAFETY: a C string, a whole struct, and room for the token.
-        let code = unsafe { (self.open)(path.as_ptr(), options, size_of_val(options), &mut region) };
+        let code = unsafe { open(name.as_ptr(), options, size_of_val(options), &mut region) };
         self.check(code);
         Token(region)
+    }
+
+    pub(crate) fn unlink_named(&self, name: &CStr) {
+        // SAFETY: a C string.
+        self.check(unsafe { (self.unlink_named)(name.as_ptr()) });
     }
 
     pub(crate) fn unmap(&self, region: Token) {

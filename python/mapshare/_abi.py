@@ -18,6 +18,7 @@ LOCKED = 8
 HUGE_PAGES = 16
 NO_FOLLOW = 32
 SPARSE = 128
+UNLINK_LAST = 256
 NO_HANDLER = 512
 READ_ONLY = 0
 READ_WRITE = 1
@@ -30,6 +31,7 @@ ADVISE_WILL_NEED = 3
 ADVISE_DONT_NEED = 4
 ADVISE_HUGE_PAGES = 5
 BACKING_FILE = 1
+BACKING_NAMED = 2
 BACKING_FD = 4
 
 
@@ -119,6 +121,9 @@ mapshare_open = _function("mapshare_open", c_int, c_char_p, options_p, c_size_t,
 mapshare_open_fd = _function("mapshare_open_fd", c_int, c_int, options_p, c_size_t, POINTER(region_p))
 mapshare_open_at = _function("mapshare_open_at", c_int, c_int, c_char_p, options_p, c_size_t, POINTER(region_p))
 mapshare_unmap = _function("mapshare_unmap", c_int, region_p)
+mapshare_open_named = _function("mapshare_open_named", c_int, c_char_p, options_p, c_size_t, POINTER(region_p))
+mapshare_unlink_named = _function("mapshare_unlink_named", c_int, c_char_p)
+mapshare_sweep_named = _function("mapshare_sweep_named", c_int64, c_char_p)
 mapshare_read = _function("mapshare_read", c_int, region_p, c_uint64, c_void_p, c_size_t)
 mapshare_write = _function("mapshare_write", c_int, region_p, c_uint64, c_void_p, c_size_t)
 mapshare_fill = _function("mapshare_fill", c_int, region_p, c_uint64, c_uint64, c_uint32)

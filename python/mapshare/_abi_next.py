@@ -6,13 +6,11 @@ A function moves from here to `_abi` when the header has it; until then calling 
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 
 from ._abi import _function, options_p, region_p
 
 BENEATH = 64
-UNLINK_LAST = 256
-BACKING_NAMED = 2
 BACKING_ANONYMOUS = 3
 SEAL_SEAL = 1
 SEAL_SHRINK = 2
@@ -51,10 +49,7 @@ class mapshare_queue_state(ctypes.Structure):
 
 queue_p = POINTER(mapshare_queue)
 
-mapshare_open_named = _function("mapshare_open_named", c_int, c_char_p, options_p, c_size_t, POINTER(region_p))
 mapshare_open_anonymous = _function("mapshare_open_anonymous", c_int, options_p, c_size_t, POINTER(region_p))
-mapshare_unlink_named = _function("mapshare_unlink_named", c_int, c_char_p)
-mapshare_sweep_named = _function("mapshare_sweep_named", c_int64, c_char_p)
 mapshare_send = _function("mapshare_send", c_int, region_p, c_int, c_uint32)
 mapshare_receive = _function("mapshare_receive", c_int, c_int, options_p, c_size_t, POINTER(region_p))
 mapshare_seal = _function("mapshare_seal", c_int, region_p, c_uint32)

@@ -27,7 +27,7 @@ FLAGS = {
     "sparse": _abi.SPARSE,
     "no_handler": _abi.NO_HANDLER,
     "beneath": _abi_next.BENEATH,
-    "unlink_last": _abi_next.UNLINK_LAST,
+    "unlink_last": _abi.UNLINK_LAST,
 }
 NUMBERS = {"offset": "offset", "length": "length", "reserve": "reserve", "permissions": "mode"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Union, cast
 
-from . import _abi_next
+from . import _abi, _abi_next
 from ._arguments import OpenOptions, options_of
 from ._open import opened
 from ._region import Region
@@ -30,17 +30,17 @@ def named(name: Union[str, bytes], mode: str = "r", **options: Unpack[OpenOption
     those of `mapshare.open`. FileNotFoundError when nothing has the name; EINVAL for a slash inside; ELOOP for a
     symbolic link; PermissionError with create when another user has made it.
     """
-    return opened(_abi_next.mapshare_open_named, (_name(name),), options_of(mode, options), os.fsdecode(name))
+    return opened(_abi.mapshare_open_named, (_name(name),), options_of(mode, options), os.fsdecode(name))
 
 
 def unlink_named(name: Union[str, bytes]) -> None:
     """Removes a name of shared memory; whoever has it open goes on using it. FileNotFoundError, PermissionError."""
-    _abi_next.mapshare_unlink_named(_name(name))
+    _abi.mapshare_unlink_named(_name(name))
 
 
 def sweep_named(prefix: Union[str, bytes] = "") -> int:
     """Removes the names that begin so, were made with ``unlink_last``, and whose users are all dead; how many."""
-    return cast(int, _abi_next.mapshare_sweep_named(_name(prefix)))
+    return cast(int, _abi.mapshare_sweep_named(_name(prefix)))
 
 
 def anonymous(length: int, /, **options: Unpack[OpenOptions]) -> Region:

@@ -13,6 +13,8 @@ mod token;
 
 pub mod open;
 
+pub mod named;
+
 pub mod access;
 
 pub mod view;

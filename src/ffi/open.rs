@@ -63,9 +63,12 @@ fn refusal(refused: Refused, token: Token) -> Error {
 ///   -ENOSPC: no room for the bytes to be reserved; or the file would pass RLIMIT_FSIZE or the file system's limit.
 ///   -ENODEV: a directory, FIFO, socket or device stands there, or a file that cannot be mapped, as those of /proc.
 ///   -ENOMEM: no address space for reserve bytes (RLIMIT_AS, vm.max_map_count), or RLIMIT_MEMLOCK is met.
-///   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists.
-///   -ELOOP:  MAPSHARE_NO_FOLLOW, and the last part of the path is a symbolic link; or links lead in a circle.
+///   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists; or MAPSHARE_UNLINK_LAST, and it was made without.
+///   -EBUSY:  a file that goes with its last user was about to go for 10 seconds: a process was stopped meanwhile.
+///   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link; or links
+///            lead in a circle.
 ///   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
+///   -EOPNOTSUPP: MAPSHARE_UNLINK_LAST, and /proc is not mounted.
 ///   -EPERM:  a seal or the immutable flag forbids this access.
 ///   -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EMFILE, -ENFILE, -EROFS, -ETXTBSY, -EIO: as the kernel says them.
 ///
@@ -84,7 +87,7 @@ pub unsafe extern "C" fn mapshare_open(
 ) -> c_int {
     guard("mapshare_open", || {
         // SAFETY: the caller passes a C string or NULL.
-        let path = unsafe { c_path(path) }?;
+        let path = unsafe { c_path("path", path) }?;
         // SAFETY: the caller passes options of that size, and somewhere to put the token.
         unsafe { open_with(options, options_size, ret_region, |options| options.open(path)) }
     })
@@ -102,6 +105,7 @@ pub unsafe extern "C" fn mapshare_open(
 ///   -EACCES: fd is open for writing only, which cannot be mapped, or for reading only and access is
 ///            MAPSHARE_READ_WRITE.
 ///   -EEXIST: MAPSHARE_EXCLUSIVE: what a descriptor stands for exists always.
+///   -EINVAL: also MAPSHARE_UNLINK_LAST, since a descriptor does not tell the name to remove.
 ///   and all codes of mapshare_open that do not concern paths.
 ///
 /// Threads: any. Signals: not in a handler. Fork: as mapshare_open.
@@ -141,7 +145,7 @@ pub unsafe extern "C" fn mapshare_open_at(
 ) -> c_int {
     guard("mapshare_open_at", || {
         // SAFETY: the caller passes a C string or NULL.
-        let path = unsafe { c_path(path) }?;
+        let path = unsafe { c_path("path", path) }?;
         if directory_fd == -1 {
             return Err(Error::BadDescriptor { fd: directory_fd, found: "is no directory that is open" });
         }
@@ -153,7 +157,8 @@ pub unsafe extern "C" fn mapshare_open_at(
 }
 
 /// Unmaps a region and forgets its token. Writes that were not flushed are not lost: the system brings them to the
-/// file. Waits for calls of other threads that are under way in the region.
+/// file. Waits for calls of other threads that are under way in the region. If it was the last one of something that
+/// was made with MAPSHARE_UNLINK_LAST, the name is removed.
 ///
 /// @param region  The region.
 /// @return 0, or
@@ -179,7 +184,7 @@ pub extern "C" fn mapshare_unmap(region: *mut mapshare_region) -> c_int {
 ///
 /// # Safety
 /// `options` is NULL or has `options_size` readable bytes; `ret_region` is NULL or can be written.
-unsafe fn open_with(
+pub(super) unsafe fn open_with(
     options: *const mapshare_options,
     options_size: usize,
     ret_region: *mut *mut mapshare_region,
@@ -201,9 +206,9 @@ unsafe fn open_with(
 
 /// # Safety
 /// `path` is NULL or a C string that stays for the call.
-unsafe fn c_path<'a>(path: *const c_char) -> Result<&'a Path> {
+pub(super) unsafe fn c_path<'a>(argument: &'static str, path: *const c_char) -> Result<&'a Path> {
     if path.is_null() {
-        return Err(Error::NullArgument("path"));
+        return Err(Error::NullArgument(argument));
     }
     // SAFETY: the caller vouches for it, and it is not NULL.
     let path = unsafe { CStr::from_ptr(path) };

@@ -22,6 +22,14 @@ pub const MAPSHARE_HUGE_PAGES: u64 = 0x10;
 pub const MAPSHARE_NO_FOLLOW: u64 = 0x20;
 /// mapshare_options.flags: do not reserve storage for what is added. A full disk then shows at the first write to it.
 pub const MAPSHARE_SPARSE: u64 = 0x80;
+/// mapshare_options.flags: a file or name that is made with MAPSHARE_CREATE goes with its last user. Its name is removed
+/// when the last region of it is unmapped; when its last user ends without that, or is killed, by the next open of it or
+/// by mapshare_sweep_named. Whoever has a region of it is a user, with this flag or without. A file is removed only by
+/// those that pass this flag too; a name of shared memory by any. Of what exists already, only what was made with this
+/// flag may be opened with it: -EEXIST.
+/// mode has to have 0600 and may have no execute bit, since the file is marked by its mode: sticky, and execute for
+/// nobody. A symbolic link in the last place of the path is -ELOOP.
+pub const MAPSHARE_UNLINK_LAST: u64 = 0x100;
 /// mapshare_options.flags: leave the process's SIGBUS handling as it is, for hosts that own that signal. Every read,
 /// write, fill and copy is then done by the kernel, at about a microsecond each, and still gives codes; views are
 /// -EOPNOTSUPP, unless the region is a memory file that is sealed against shrinking.
@@ -52,6 +60,8 @@ pub const MAPSHARE_ADVISE_HUGE_PAGES: u32 = 5;
 
 /// mapshare_region_info.backing: opened by a path.
 pub const MAPSHARE_BACKING_FILE: u32 = 1;
+/// mapshare_region_info.backing: opened by a name of shared memory.
+pub const MAPSHARE_BACKING_NAMED: u32 = 2;
 /// mapshare_region_info.backing: opened by a descriptor.
 pub const MAPSHARE_BACKING_FD: u32 = 4;
 
@@ -62,6 +72,7 @@ const FLAGS: u64 = MAPSHARE_CREATE
     | MAPSHARE_HUGE_PAGES
     | MAPSHARE_NO_FOLLOW
     | MAPSHARE_SPARSE
+    | MAPSHARE_UNLINK_LAST
     | MAPSHARE_NO_HANDLER;
 
 /// A mapped range of a file: a token that only the functions here understand. Pass it on, never dereference it.
@@ -111,7 +122,7 @@ pub struct mapshare_region_info {
     pub inode: u64,
     /// MAPSHARE_READ_ONLY, MAPSHARE_READ_WRITE or MAPSHARE_COPY_ON_WRITE.
     pub access: u32,
-    /// MAPSHARE_BACKING_FILE or MAPSHARE_BACKING_FD.
+    /// MAPSHARE_BACKING_FILE or another of that group.
     pub backing: u32,
     /// The seals of a memory file as fcntl(2) F_GET_SEALS gives them, 0 for other files.
     pub seals: u32,
@@ -177,6 +188,7 @@ impl mapshare_options {
             .huge_pages(flag(MAPSHARE_HUGE_PAGES))
             .no_follow(flag(MAPSHARE_NO_FOLLOW))
             .sparse(flag(MAPSHARE_SPARSE))
+            .unlink_last(flag(MAPSHARE_UNLINK_LAST))
             .no_handler(flag(MAPSHARE_NO_HANDLER)))
     }
 }
@@ -231,6 +243,7 @@ impl From<Info> for mapshare_region_info {
             },
             backing: match info.backing {
                 Backing::File => MAPSHARE_BACKING_FILE,
+                Backing::Named => MAPSHARE_BACKING_NAMED,
                 Backing::Fd => MAPSHARE_BACKING_FD,
             },
             seals: info.seals,

@@ -33,8 +33,13 @@
  *                  is not protected. MAPSHARE_NO_HANDLER leaves SIGBUS alone.
  *   Full disks     MAPSHARE_CREATE and mapshare_resize reserve the storage, so that a full disk is an error of theirs.
  *                  With MAPSHARE_SPARSE it is -ENOSPC at the first write to a page that finds no room.
- *   Descriptors    Each region holds one descriptor of its file, close-on-exec. A program that closes descriptors which
- *                  it has not opened (closefrom) leaves those out: else whatever concerns the file is -EBADF.
+ *   Descriptors    Each region holds one descriptor of its file, close-on-exec; three with MAPSHARE_UNLINK_LAST.
+ *                  A program that closes descriptors which it has not opened (closefrom) leaves those out: else
+ *                  whatever concerns the file is -EBADF, and others may take the region's name for dead.
+ *   Last users     MAPSHARE_UNLINK_LAST: a forked child counts as a user until it unmaps, ends or execs; one of vfork or
+ *                  posix_spawn does not. Who maps the
+ *                  object by other means, as with shm_open, does not count; the bytes stay mapped all the same. After
+ *                  an exit without unmap the name stays until the next open of it or mapshare_sweep_named.
  *   Pointers       Writing through a view of a MAPSHARE_READ_ONLY region, using one after its release, or passing a
  *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
@@ -61,20 +66,21 @@
  * CODES
  *   EINVAL           broken contract: NULL with a length, unknown flag, misaligned offset, nothing to map
  *   EBADF            the token is not an open region; the descriptor is not open
- *   EACCES           more access asked than the file, descriptor or region grants
+ *   EACCES           more access asked than the file, descriptor or region grants; another user's name to create
  *   ENXIO            the bytes do not exist in the file: shorter than the range at open, or cut short later
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out, or a call that this one was made from inside of
+ *   EBUSY            views of the region are still out, or a call that this one was made from inside of; a name that
+ *                    was about to go with its last user all the time
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
- *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists
+ *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
  *   EPERM            a seal or file attribute forbids it
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER
+ *   EOPNOTSUPP       this kind of region or system cannot do it: views under MAPSHARE_NO_HANDLER, and more
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE

@@ -50,16 +50,23 @@ pub extern "C" fn mapshare_resize(region: *mut mapshare_region, length: u64) -> 
 ///   -EBADF also when the program has closed the region's own descriptor; so do all functions below that ask the file.
 ///   -ENOMEM, -EIO: as the kernel says them.
 ///
-/// Threads: any, as mapshare_resize. Signals: not in a handler. Source: fstat(2).
+/// Threads: any, as mapshare_resize; one that has put pages back waits for the calls under way.
+/// Signals: not in a handler. Source: fstat(2).
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_refresh(region: *mut mapshare_region) -> c_int {
     guard("mapshare_refresh", || {
         let entered = enter(region)?;
-        if entered.refreshes_in_place()? {
-            return entered.refresh_in_place();
+        if !entered.refreshes_in_place()? {
+            drop(entered);
+            return exclusive(region)?.refresh();
         }
-        drop(entered);
-        exclusive(region)?.refresh()
+        let changed = entered.refresh_in_place()?;
+        if entered.may_settle() {
+            drop(entered);
+            // It is done without as well, and calls stay a little slower.
+            let _ = exclusive(region).map(|mut region| region.settle());
+        }
+        Ok(changed)
     })
 }
 
@@ -161,4 +168,47 @@ pub extern "C" fn mapshare_fd(region: *mut mapshare_region) -> c_int {
         let region = enter(region)?;
         Ok(region.duplicate_fd()?.into_raw_fd())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::open::{enter_at_once, mapshare_open, mapshare_unmap};
+    use crate::ffi::options::{MAPSHARE_CREATE, MAPSHARE_READ_WRITE, mapshare_options};
+    use crate::ffi::view::{mapshare_release, mapshare_view};
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn calls_take_the_short_way_again_once_lost_pages_are_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let name = CString::new(path.as_os_str().as_bytes()).unwrap();
+        let (length, mut region) = (1 << 16, std::ptr::null_mut());
+        let options = mapshare_options {
+            flags: MAPSHARE_CREATE,
+            access: MAPSHARE_READ_WRITE,
+            length,
+            ..mapshare_options::default()
+        };
+        // SAFETY: a path, options of that size, and room for the token.
+        let opened = unsafe { mapshare_open(name.as_ptr(), &options, size_of_val(&options), &mut region) };
+        assert_eq!(opened, 0);
+        let is_short = || enter_at_once(region).unwrap().read_at_once(0, (&mut [0; 8][..]).into());
+        assert_eq!(mapshare_refresh(region), 0);
+        assert!(is_short());
+        let mut view = std::ptr::null_mut();
+        // SAFETY: room for the address.
+        assert_eq!(unsafe { mapshare_view(region, 0, 1, &mut view) }, 0);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(0).unwrap();
+        // SAFETY: a view that is out.
+        assert_eq!(unsafe { view.cast::<u8>().read_volatile() }, 0);
+        file.set_len(length).unwrap();
+        assert!(!is_short(), "a page stands as zeros");
+        assert_eq!(mapshare_refresh(region), 0);
+        assert!(is_short());
+        assert_eq!(mapshare_release(region, view), -6);
+        assert_eq!(mapshare_unmap(region), 0);
+    }
 }

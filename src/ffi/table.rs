@@ -14,6 +14,8 @@
 //! is seen; a call that had not, finds the word held. Generations are never reused: a slot that has had 2^32 - 1 of
 //! them is never vacant again.
 
+mod turn;
+
 use crate::ffi::token::{Kind, SLOT_BITS, Token};
 use crate::mem::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::mem::backoff::{Backoff, Waited};
@@ -22,6 +24,7 @@ use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
+use turn::Turn;
 
 const SLOTS_PER_CHUNK: usize = if cfg!(loom) { 2 } else { 1024 };
 const CHUNKS: usize = (1 << SLOT_BITS) / SLOTS_PER_CHUNK;
@@ -63,6 +66,7 @@ struct Slot<T> {
     word: AtomicU64,
     /// The slot below this one in the stack of vacant slots, plus one; 0 at the bottom.
     below: AtomicU32,
+    turn: Turn,
     /// Initialised while the slot is open or held.
     object: UnsafeCell<MaybeUninit<T>>,
 }
@@ -76,7 +80,8 @@ enum State {
 
 impl<T> Slot<T> {
     fn vacant() -> Slot<T> {
-        Slot { word: AtomicU64::new(0), below: AtomicU32::new(0), object: UnsafeCell::new(MaybeUninit::uninit()) }
+        let object = UnsafeCell::new(MaybeUninit::uninit());
+        Slot { word: AtomicU64::new(0), below: AtomicU32::new(0), turn: Turn::new(), object }
     }
 
     #[inline(always)]
@@ -185,13 +190,14 @@ impl<T: Kind> Table<T> {
     /// `enter` for a thread's first call, for calls inside calls, and for tokens that are held or stale.
     #[cold]
     fn enter_with_patience(slot: &'static Slot<T>, token: Token) -> Result<Entered<T>, Refused> {
+        let waiter = slot.turn.of(hazard::this_thread()?);
         loop {
             let hazard = Hazard::publish(token.0)?;
             if let State::Open = slot.state(token) {
                 return Ok(Entered { slot, hazard });
             }
             drop(hazard);
-            Self::wait_while_held(slot, token)?;
+            Self::wait_while_held(slot, token, || waiter.ask())?;
         }
     }
 
@@ -199,8 +205,10 @@ impl<T: Kind> Table<T> {
     /// Async-signal-safe.
     pub(crate) fn exclusive(&'static self, token: Token) -> Result<Exclusive<T>, Refused> {
         let slot = self.slot(token).ok_or(Refused::Stale)?;
-        let held = HELD | u64::from(hazard::this_thread()?.0) << 32 | u64::from(token.generation());
+        let mine = hazard::this_thread()?;
+        let held = HELD | u64::from(mine.0) << 32 | u64::from(token.generation());
         let holding = loop {
+            slot.turn.let_in(mine, || slot.is_open(token));
             let holding = hazard::holding();
             // ORDER: Acquire, partner: the Release stores of the word: as for `state`. The order towards the hazard
             // cells is made by the heavy fence in `drain`, partner: the light fence in `publish`. Relaxed on failure:
@@ -210,16 +218,16 @@ impl<T: Kind> Table<T> {
                 break holding;
             }
             drop(holding);
-            Self::wait_while_held(slot, token)?;
+            Self::wait_while_held(slot, token, || {})?;
         };
         let exclusive = Exclusive { table: self, slot, token, word_after: token.0, holding, not_send: PhantomData };
         hazard::drain(token.0)?;
         Ok(exclusive)
     }
 
-    /// `Ok` when the token is open (again).
+    /// `Ok` when the token is open (again). Does `ask` each time that it is not.
     #[cold]
-    fn wait_while_held(slot: &Slot<T>, token: Token) -> Result<(), Refused> {
+    fn wait_while_held(slot: &Slot<T>, token: Token, ask: impl Fn()) -> Result<(), Refused> {
         let mut backoff = Backoff::new();
         loop {
             let holder = match slot.state(token) {
@@ -230,6 +238,7 @@ impl<T: Kind> Table<T> {
             if hazard::is_holding() {
                 return Err(Refused::Busy);
             }
+            ask();
             if backoff.wait() == Waited::Long {
                 let fate = hazard::fate(holder);
                 match slot.state(token) {
@@ -439,6 +448,17 @@ impl<T: Kind> Table<T> {
 
     pub(crate) fn is_held(&'static self, token: Token) -> bool {
         self.slot(token).is_some_and(|slot| matches!(slot.state(token), State::Held(_)))
+    }
+
+    pub(crate) fn is_awaited(&'static self, token: Token) -> bool {
+        self.slot(token).is_some_and(|slot| slot.turn.is_awaited())
+    }
+
+    /// Leaves the number of a thread that never comes in.
+    pub(crate) fn await_as(&'static self, token: Token, thread: u32) {
+        if let Some(slot) = self.slot(token) {
+            slot.turn.of(hazard::ThreadNumber(thread)).leave_behind();
+        }
     }
 
     pub(crate) fn open_count(&'static self) -> usize {

@@ -209,11 +209,13 @@ impl Mapping {
         let page = offset - offset % self.page_size();
         let address = self.page_address(page);
         let start = address.addr().get();
-        pins::note_lost(start..start + self.page_size(), errno.0);
         self.count_fault();
-        // SAFETY: a page of this mapping that the file does not have; nobody holds references into mapped memory.
-        let put_zeros = || unsafe { map::map_zeros_over(address, self.page_size()) }.is_ok();
-        self.lost.stand_in(page, errno.0, put_zeros)
+        self.lost.stand_in(page, errno.0, || {
+            // After the page is noted as lost, so that no view comes unseen, and before anybody can see the zeros.
+            pins::note_lost(start..start + self.page_size(), errno.0);
+            // SAFETY: a page of this mapping that the file does not have; nobody holds references into mapped memory.
+            unsafe { map::map_zeros_over(address, self.page_size()) }.is_ok()
+        })
     }
 }
 

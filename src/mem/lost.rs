@@ -27,8 +27,8 @@ pub(crate) struct Lost {
     words: usize,
     /// Null until the first view is taken.
     bits: AtomicPtr<AtomicU64>,
-    /// Whether any page was ever lost: the one thing that good calls look at.
-    ever: AtomicBool,
+    /// Whether a page has been lost since `settle`: the one thing that good calls look at.
+    any: AtomicBool,
     epoch: AtomicU32,
     /// Threads that are putting zeros in place.
     standing_in: AtomicU32,
@@ -91,7 +91,7 @@ impl Lost {
             page_size,
             words: (capacity / page_size).div_ceil(BITS),
             bits: AtomicPtr::default(),
-            ever: AtomicBool::new(false),
+            any: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
             standing_in: AtomicU32::new(0),
             errno: AtomicI32::new(0),
@@ -166,7 +166,7 @@ impl Lost {
         self.errno.store(errno, Ordering::SeqCst);
         self.used[0].fetch_min(page / BITS, Ordering::SeqCst);
         self.used[1].fetch_max(page / BITS + 1, Ordering::SeqCst);
-        self.ever.store(true, Ordering::SeqCst);
+        self.any.store(true, Ordering::SeqCst);
         if let Some(word) = self.bits().get(page / BITS) {
             word.fetch_or(1 << (page % BITS), Ordering::SeqCst);
         }
@@ -178,11 +178,12 @@ impl Lost {
         self.errno.load(Ordering::Relaxed) // ORDER: Relaxed, read after a note was seen
     }
 
-    /// Whether no page was ever lost. To be asked after an access and before it counts as done.
+    /// Whether no page was lost since `settle`. To be asked after an access and before it counts as done, by those whose
+    /// accesses `settle` waits for; others ask `met`.
     #[inline(always)]
     pub(super) fn is_nothing(&self) -> bool {
         // ORDER: Acquire, partner `note`: as in `met`.
-        !self.ever.load(Ordering::Acquire)
+        !self.any.load(Ordering::Acquire)
     }
 
     /// To be asked before an access, for `met`.
@@ -197,7 +198,13 @@ impl Lost {
     pub(super) fn met(&self, span: Span, began: Epoch) -> Met {
         // ORDER: Acquire, partner `note`: the access before it is not moved behind it by the compiler, being assembly
         // that may touch any memory; the processor sees the note with the zeros, which were mapped after it.
-        if self.ever.load(Ordering::Acquire) { self.met_now(span, began) } else { Met::Pages }
+        let all_are_there = !self.any.load(Ordering::Acquire);
+        // ORDER: Acquire, partner `restore`: who sees that no page is lost any more sees that some were put back.
+        if all_are_there && self.epoch.load(Ordering::Acquire) == began.0 {
+            Met::Pages
+        } else {
+            self.met_now(span, began)
+        }
     }
 
     #[cold]
@@ -249,6 +256,29 @@ impl Lost {
         });
         self.epoch.fetch_add(1, Ordering::SeqCst);
         result
+    }
+
+    /// Whether `settle` is worth a try: pages were lost, and perhaps all put back.
+    pub(super) fn may_settle(&self) -> bool {
+        !self.is_nothing() && !self.has_any()
+    }
+
+    /// Good calls need to look no closer from now on, unless a page is lost still. No access that will ask `is_nothing` is
+    /// under way: it could not be told afterwards what it met.
+    pub(super) fn settle(&self) {
+        // ORDER: SeqCst, partner `stand_in`: a page that is noted before is found below, one that is noted after sets it.
+        self.any.store(false, Ordering::SeqCst);
+        if self.has_any() {
+            self.any.store(true, Ordering::SeqCst); // ORDER: SeqCst, as above
+        }
+    }
+
+    /// Whether a page is lost, or about to be.
+    fn has_any(&self) -> bool {
+        // ORDER: SeqCst for both, partner `stand_in`: who has left that has set the bits.
+        let is_set = |word: &AtomicU64| word.load(Ordering::SeqCst) != 0;
+        let is_standing_in = self.standing_in.load(Ordering::SeqCst) != 0;
+        is_standing_in || self.used_words().any(|index| self.bits().get(index).is_some_and(is_set))
     }
 }
 
@@ -379,6 +409,8 @@ mod tests {
         let began = lost.epoch();
         restore_all(&lost);
         assert_eq!((lost.met(span, began), lost.met(span, lost.epoch())), (Met::Either, Met::Pages));
+        lost.settle();
+        assert_eq!((lost.met(span, began), lost.met(span, lost.epoch())), (Met::Either, Met::Pages));
     }
 
     #[test]
@@ -390,6 +422,29 @@ mod tests {
         let long_ago = monotonic_ns() - 200_000_000;
         let tried = |times| Tries { times, since_ns: long_ago }.are_enough();
         assert!(tried(8) && !tried(7));
+    }
+
+    #[test]
+    fn good_calls_look_no_closer_once_all_pages_are_back() {
+        let lost = lost(100);
+        assert!(lost.is_nothing() && !lost.may_settle());
+        lose(&lost, 7);
+        lose(&lost, 99);
+        lost.settle();
+        assert!(!lost.is_nothing() && !lost.may_settle(), "they are lost still");
+        restore_all(&lost);
+        assert!(!lost.is_nothing() && lost.may_settle(), "an access may have met them");
+        lost.stand_in(8 * PAGE, 6, || {
+            restore_all(&lost);
+            lost.settle();
+            assert!(!lost.is_nothing(), "zeros are being put in place");
+        });
+        assert!(is_lost(&lost, 8));
+        restore_all(&lost);
+        lost.settle();
+        assert!(lost.is_nothing());
+        lose(&lost, 7);
+        assert!(is_lost(&lost, 7) && !lost.is_nothing());
     }
 
     #[test]

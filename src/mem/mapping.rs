@@ -373,6 +373,16 @@ impl Mapping {
         })
     }
 
+    /// Whether `settle` would have good calls take the short way again.
+    pub(crate) fn may_settle(&self) -> bool {
+        self.lost.may_settle()
+    }
+
+    /// Has good calls take the short way again if all lost pages have been put back. No call is under way.
+    pub(crate) fn settle(&self) {
+        self.lost.settle();
+    }
+
     /// Calls `act` with the address and length of the whole pages that the span touches.
     fn on_pages(&self, span: Span, act: impl FnOnce(NonNull<u8>, usize) -> Result<(), Errno>) -> Result<(), Errno> {
         if span.length() == 0 {

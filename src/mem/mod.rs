@@ -13,6 +13,7 @@ pub(crate) mod buffer;
 mod current;
 pub(crate) mod fence;
 pub(crate) mod fork_lock;
+pub(crate) mod forks;
 mod guard;
 pub(crate) mod hazard;
 mod lost;

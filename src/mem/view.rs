@@ -2,7 +2,7 @@
 
 use super::lost;
 use super::mapping::Mapping;
-use super::pins::Pin;
+use super::pins::{self, Pin};
 use super::span::Span;
 use crate::error::{Error, Result};
 use std::sync::Arc;
@@ -18,7 +18,13 @@ pub struct View {
 impl View {
     pub(crate) fn new(mapping: Arc<Mapping>, span: Span) -> Result<View> {
         mapping.lost.prepare().map_err(|_| Error::NoMemory { length: 4096, place: "to note pages that views lose" })?;
-        let pin = Pin::add(&mapping, mapping.address(span).addr().get(), span, mapping.lost_errno(span));
+        let address = mapping.address(span).addr().get();
+        let pin = Pin::add(&mapping, address..address + span.length());
+        // Asked after the view can be found: pages that are being lost just now are told to it, or are found lost here.
+        let lost = mapping.lost_errno(span);
+        if lost != 0 {
+            pins::note_lost_at(Arc::as_ptr(&mapping), address, lost);
+        }
         Ok(View { mapping, span, pin })
     }
 

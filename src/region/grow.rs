@@ -119,19 +119,30 @@ impl Region {
     }
 
     /// Takes over the file's length of now, and puts its pages back where views have lost them; whether the region's
-    /// length changed. A region that reached the end of its
-    /// file goes on doing so and may move to other addresses for it; one that was opened on a part of its file takes
-    /// at most its reserve.
+    /// length changed. A region that reached the end of its file goes on doing so and may move to other addresses for
+    /// it; one that was opened on a part of its file takes at most its reserve.
     ///
     /// # Errors
     /// EBUSY: the region would have to move and a view is out. ENOMEM, EIO: as the kernel says them.
     pub fn refresh(&mut self) -> Result<bool> {
-        if self.refreshes_in_place()? {
-            return self.refresh_in_place();
+        if !self.refreshes_in_place()? {
+            let available = self.available()?;
+            self.relocate(available, "its file has grown past its reserve, so that it would have to move")?;
         }
-        let available = self.available()?;
-        self.relocate(available, "its file has grown past its reserve, so that it would have to move")?;
-        self.refresh_in_place()
+        let changed = self.refresh_in_place()?;
+        self.settle();
+        Ok(changed)
+    }
+
+    /// Whether `settle` would make calls faster.
+    pub(crate) fn may_settle(&self) -> bool {
+        self.mapping().may_settle()
+    }
+
+    /// Once pages were lost each call looks for them; this ends that when all are back. That no access is under way which
+    /// may have met one is what `&mut` says.
+    pub(crate) fn settle(&mut self) {
+        self.mapping().settle();
     }
 
     /// Whether `refresh_in_place` takes over all that `refresh` would.

@@ -4,9 +4,12 @@
 
 mod create;
 mod grow;
+mod last_user;
 mod name;
+pub(crate) mod named;
 mod open;
 pub(crate) mod options;
+mod patience;
 
 use crate::error::{Error, Result};
 use crate::mem::atomic::AtomicBool;
@@ -19,12 +22,14 @@ use crate::mem::view::View;
 use crate::sys::Errno;
 use crate::sys::file::{self, Status};
 use crate::sys::map::{Advice as KernelAdvice, Sharing};
+use last_user::LastUser;
 use options::{Access, Options};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// A range of a file, mapped into this process. All methods that take `&self` may be called on any threads at the
-/// same time. Dropping it unmaps the bytes, once the last view has been dropped too.
+/// same time. Dropping it unmaps the bytes, once the last view has been dropped too, and removes the name of what goes
+/// with its last user (`Options::unlink_last`).
 ///
 /// Offsets inside it count from its first mapped byte.
 pub struct Region {
@@ -42,6 +47,8 @@ pub struct Region {
     populate: bool,
     /// Held by whoever changes the length.
     growing: ForkLock,
+    /// Its share in a file that goes with its last user. Behind the mapping, so that the bytes go first.
+    user: Option<LastUser>,
 }
 
 /// What a region was opened from.
@@ -49,6 +56,8 @@ pub struct Region {
 pub enum Backing {
     /// A path.
     File,
+    /// A name of shared memory.
+    Named,
     /// A descriptor.
     Fd,
 }
@@ -131,6 +140,7 @@ impl Region {
             locked: options.locked,
             populate: options.populate,
             growing: ForkLock::default(),
+            user: None,
         }
     }
 

@@ -1,5 +1,7 @@
-//! How sentences name a file. Made into text only where there is something to tell.
+//! How sentences name a file, made into text only where there is something to tell; and the parts of a path.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// What a file was asked for by.
@@ -19,6 +21,17 @@ impl From<Name<'_>> for String {
             Name::Own => "the region's file".into(),
         }
     }
+}
+
+/// The directory that a path's last part stands in, and that part.
+pub(super) fn split(path: &Path) -> (&OsStr, &OsStr) {
+    let bytes = path.as_os_str().as_bytes();
+    let (parent, name) = match bytes.iter().rposition(|byte| *byte == b'/') {
+        None => (&b"."[..], bytes),
+        Some(0) => (&b"/"[..], &bytes[1..]),
+        Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
+    };
+    (OsStr::from_bytes(parent), OsStr::from_bytes(name))
 }
 
 /// A path in quotes, without the middle of a very long one.

@@ -2,8 +2,11 @@
 
 use super::create::NewFile;
 use super::grow;
-use super::name::Name;
+use super::last_user::{self, Entry, Found, LastUser};
+use super::name::{Name, split};
+use super::named;
 use super::options::{Access, Options};
+use super::patience::Patience;
 use super::{Backing, Region};
 use crate::error::{Error, Result};
 use crate::mem::mapping::{self, Mapping, Paging, Protector, Request};
@@ -28,13 +31,17 @@ impl Options {
     pub fn open_at(&self, directory: BorrowedFd<'_>, path: impl AsRef<Path>) -> Result<Region> {
         self.check()?;
         let mut path = PathBuf::from(path.as_ref());
-        for _ in 0..MOST_LINKS {
+        let (mut links, mut patience) = (0, Patience::new());
+        while links <= MOST_LINKS {
             let name = Name::Path(&path);
             let c_path = c_string(path.as_os_str())?;
-            match file::status_at(directory, &c_path, !self.no_follow) {
-                Ok(status) => match self.open_existing(directory, &c_path, name, status.kind)? {
+            match file::status_at(directory, &c_path, self.follows()) {
+                Ok(status) => match self.open_existing(directory, &c_path, &path, &status)? {
                     Some(region) => return Ok(region),
-                    None => continue, // it went away meanwhile
+                    None => {
+                        patience.start_over(name)?; // it went away meanwhile, or is about to
+                        continue;
+                    }
                 },
                 Err(Errno::ENOENT) if self.create && !c_path.is_empty() => {}
                 Err(Errno::ENOENT) => {
@@ -51,8 +58,12 @@ impl Options {
                 return Ok(region);
             }
             // Something has the name after all: a file made meanwhile, or a link to a file that is missing.
-            if let Ok(further) = file::read_link(directory, &c_path) {
-                path = path.parent().unwrap_or(Path::new("")).join(OsString::from_vec(further));
+            match file::read_link(directory, &c_path) {
+                Ok(further) if self.follows() => {
+                    path = path.parent().unwrap_or(Path::new("")).join(OsString::from_vec(further));
+                    links += 1;
+                }
+                _ => patience.start_over(name)?,
             }
         }
         Err(Error::system("open", Name::Path(&path), Errno::ELOOP))
@@ -75,44 +86,100 @@ impl Options {
         if self.exclusive {
             return Err(Error::Exists { file: name.into() });
         }
+        if self.unlink_last {
+            return Err(Error::Contradiction(
+                "MAPSHARE_UNLINK_LAST removes a name, and a descriptor does not tell its; open the file by its path",
+            ));
+        }
         let failed = |call: &'static str| move |errno| Error::system(call, name, errno);
-        check_kind(file::status(file.as_fd()).map_err(failed("fstat"))?.kind, name)?;
+        let status = file::status(file.as_fd()).map_err(failed("fstat"))?;
+        check_kind(status.kind, name)?;
         let granted = file::granted(file.as_fd()).map_err(failed("fcntl"))?;
         check_granted(fd, granted, self.access)?;
-        self.map_existing(file, name, Backing::Fd, granted == Granted::ReadWrite)
+        let user = LastUser::of_descriptor(file.as_fd(), &status);
+        let writable = granted == Granted::ReadWrite;
+        self.map_existing(Existing { file, status, user }, name, Backing::Fd, writable)
     }
 
-    /// Opens a file that was there just now; None when it is gone and may be made.
-    fn open_existing(&self, directory: BorrowedFd, path: &CStr, name: Name, kind: Kind) -> Result<Option<Region>> {
-        if self.exclusive {
+    /// Opens a file that was there just now; None when it is gone.
+    fn open_existing(
+        &self,
+        directory: BorrowedFd,
+        c_path: &CStr,
+        path: &Path,
+        seen: &Status,
+    ) -> Result<Option<Region>> {
+        let name = Name::Path(path);
+        // One that goes with its last user may have lost that.
+        if self.exclusive && !(self.removes() && last_user::is_marked(seen)) {
             return Err(Error::Exists { file: name.into() });
         }
         // Asked before opening, since to open a device can change its state.
-        check_kind(kind, name)?;
-        match file::open(directory, path, self.access.open_mode(), !self.no_follow) {
-            Ok(file) => {
-                let writable = self.access == Access::ReadWrite;
-                self.map_existing(file, name, Backing::File, writable).map(Some)
-            }
-            Err(Errno::ENOENT) if self.create => Ok(None),
-            Err(Errno::EACCES) => {
-                let remedy = match self.access {
-                    Access::ReadWrite => {
-                        "change its permissions, or open it MAPSHARE_READ_ONLY or MAPSHARE_COPY_ON_WRITE"
-                    }
-                    Access::ReadOnly | Access::CopyOnWrite => {
-                        "change its permissions, or those of the directories on its path"
-                    }
-                };
-                Err(Error::AccessDenied { access: self.access.name(), file: name.into(), remedy })
-            }
-            Err(errno) => Err(Error::system("open", name, errno)),
-        }
-    }
-
-    fn map_existing(&self, file: OwnedFd, name: Name, backing: Backing, writable: bool) -> Result<Region> {
+        self.check_link(seen.kind, name)?;
+        check_kind(seen.kind, name)?;
+        let file = match file::open(directory, c_path, self.access.open_mode(), self.follows()) {
+            Ok(file) => file,
+            // Without MAPSHARE_CREATE the next look says so.
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(_) if self.exclusive => return Err(Error::Exists { file: name.into() }),
+            Err(Errno::EACCES) => return Err(self.denied(name)),
+            Err(errno) => return Err(Error::system("open", name, errno)),
+        };
         let status = file::status(file.as_fd()).map_err(|errno| Error::system("fstat", name, errno))?;
         check_kind(status.kind, name)?;
+        let user = match self.join(&Found { directory, path, c_path, file: file.as_fd(), status })? {
+            Entry::Plain => None,
+            Entry::User(user) => Some(user),
+            Entry::Gone => return Ok(None),
+        };
+        if self.exclusive {
+            return Err(Error::Exists { file: name.into() });
+        }
+        self.check_owner(&status, name)?;
+        let writable = self.access == Access::ReadWrite;
+        self.map_existing(Existing { file, status, user }, name, self.backing(), writable).map(Some)
+    }
+
+    /// Whether a symbolic link in the last place of the path is followed: not where the name counts itself.
+    pub(super) fn follows(&self) -> bool {
+        !(self.no_follow || self.removes())
+    }
+
+    fn check_link(&self, kind: Kind, name: Name) -> Result<()> {
+        let refusal = match kind {
+            Kind::SymbolicLink if self.named => named::LINK_REFUSED,
+            Kind::SymbolicLink if self.unlink_last && !self.no_follow => {
+                "MAPSHARE_UNLINK_LAST refuses, since it removes the name; pass what it leads to, or leave the flag out"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::IsLink { file: name.into(), refusal })
+    }
+
+    /// Whoever creates a name expects it to be its own, and not to get what another user has put there for it.
+    /// Source: the kernel's fs.protected_regular does the same for O_CREAT in sticky directories, where it is set.
+    fn check_owner(&self, status: &Status, name: Name) -> Result<()> {
+        let user = file::effective_user();
+        if !self.named || !self.create || [user, 0].contains(&status.owner) {
+            return Ok(());
+        }
+        Err(Error::Planted { file: name.into(), owner: status.owner, mode: status.mode, user })
+    }
+
+    fn denied(&self, name: Name) -> Error {
+        let remedy = match self.access {
+            Access::ReadWrite => "change its permissions, or open it MAPSHARE_READ_ONLY or MAPSHARE_COPY_ON_WRITE",
+            Access::ReadOnly | Access::CopyOnWrite => "change its permissions, or those of the directories on its path",
+        };
+        Error::AccessDenied { access: self.access.name(), file: name.into(), remedy }
+    }
+
+    fn backing(&self) -> Backing {
+        if self.named { Backing::Named } else { Backing::File }
+    }
+
+    fn map_existing(&self, existing: Existing, name: Name, backing: Backing, writable: bool) -> Result<Region> {
+        let Existing { file, status, user } = existing;
         let paging = Paging::of(file.as_fd(), &status);
         self.check_offset(paging)?;
         if status.size == 0 {
@@ -128,7 +195,7 @@ impl Options {
             });
         }
         let reaches_end = end >= status.size;
-        self.map(Opened { file, status, paging, backing, writable, reaches_end, length }, name)
+        self.map(Opened { file, status, paging, backing, writable, reaches_end, length, user }, name)
     }
 
     /// Makes the file; None when something else has got the name meanwhile.
@@ -154,7 +221,10 @@ impl Options {
         let paging = Paging::of(file.as_fd(), &status);
         self.check_offset(paging)?;
         let length = self.length_in(0, name)?;
-        let opened = Opened { file, status, paging, backing: Backing::File, writable: true, reaches_end: true, length };
+        let user = self.unlink_last.then(|| LastUser::of_new(file.as_fd(), status.mode, (directory, path)));
+        let user = user.transpose().map_err(failed("marking"))?;
+        let backing = self.backing();
+        let opened = Opened { file, status, paging, backing, writable: true, reaches_end: true, length, user };
         let region = self.map(opened, name)?;
         match new.publish(region.file(), &file_name) {
             Ok(()) => Ok(Some(region)),
@@ -166,7 +236,7 @@ impl Options {
 
     /// Maps a file and sees to it that it has the bytes. A failure leaves the file as it was.
     fn map(&self, opened: Opened, name: Name) -> Result<Region> {
-        let Opened { file, status, paging, backing, writable, reaches_end, length } = opened;
+        let Opened { file, status, paging, backing, writable, reaches_end, length, user } = opened;
         let reserve = self.reserve.max(length);
         let end = paging.file_length_for(self.offset.saturating_add(length));
         let creates = self.create && self.access == Access::ReadWrite;
@@ -193,7 +263,8 @@ impl Options {
             Errno::ENODEV => not_mappable(name),
             errno => Error::system("mmap", name, errno),
         })?;
-        let region = Region::new(mapping, self, backing, writable, reaches_end);
+        let mut region = Region::new(mapping, self, backing, writable, reaches_end);
+        region.user = user;
         if creates {
             // Also when it is long enough: it may have holes.
             grow::extend(region.file(), name, status.size, self.offset..end, self.sparse)?;
@@ -252,6 +323,13 @@ impl Options {
     }
 }
 
+/// A file that was there.
+struct Existing {
+    file: OwnedFd,
+    status: Status,
+    user: Option<LastUser>,
+}
+
 /// A file that is ready to be mapped.
 struct Opened {
     file: OwnedFd,
@@ -263,12 +341,16 @@ struct Opened {
     /// Whether the range reaches the end of the file.
     reaches_end: bool,
     length: u64,
+    user: Option<LastUser>,
 }
 
-fn check_kind(kind: Kind, name: Name) -> Result<()> {
+pub(super) fn check_kind(kind: Kind, name: Name) -> Result<()> {
     let found = match kind {
         Kind::Regular => return Ok(()),
-        Kind::SymbolicLink => return Err(Error::IsLink { file: name.into() }),
+        Kind::SymbolicLink => {
+            let refusal = "MAPSHARE_NO_FOLLOW refuses; pass what it leads to, or leave the flag out";
+            return Err(Error::IsLink { file: name.into(), refusal });
+        }
         Kind::Directory => "a directory",
         Kind::Fifo => "a FIFO or pipe",
         Kind::Socket => "a socket",
@@ -306,18 +388,7 @@ fn not_mappable(name: Name) -> Error {
     }
 }
 
-fn c_string(path: &OsStr) -> Result<CString> {
+pub(super) fn c_string(path: &OsStr) -> Result<CString> {
     CString::new(path.as_bytes())
         .map_err(|_| Error::Contradiction("the path has a NUL byte inside; paths end at their first one"))
-}
-
-/// The directory that a path's last part stands in, and that part.
-fn split(path: &Path) -> (&OsStr, &OsStr) {
-    let bytes = path.as_os_str().as_bytes();
-    let (parent, name) = match bytes.iter().rposition(|byte| *byte == b'/') {
-        None => (&b"."[..], bytes),
-        Some(0) => (&b"/"[..], &bytes[1..]),
-        Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
-    };
-    (OsStr::from_bytes(parent), OsStr::from_bytes(name))
 }

@@ -70,6 +70,9 @@ pub struct Options {
     pub(super) locked: bool,
     pub(super) huge_pages: bool,
     pub(super) no_handler: bool,
+    pub(super) unlink_last: bool,
+    /// Whether the path stands for a name of shared memory.
+    pub(super) named: bool,
 }
 
 /// Permission bits of a file that is created without any being given.
@@ -162,6 +165,13 @@ impl Options {
         self
     }
 
+    /// With `create`: what is made goes with its last user, also when that is killed: its name is removed when the last
+    /// region of it goes, else by the next open of it or by `sweep_named`. What exists has to have been made so too.
+    pub fn unlink_last(mut self, yes: bool) -> Options {
+        self.unlink_last = yes;
+        self
+    }
+
     pub(super) fn creation_mode(&self) -> u32 {
         if self.mode == 0 { DEFAULT_MODE } else { self.mode }
     }
@@ -175,6 +185,12 @@ impl Options {
         }
         if self.mode & !MODE_BITS != 0 {
             return Err(Error::UnknownMode { mode: self.mode });
+        }
+        if self.unlink_last && self.creation_mode() & 0o711 != 0o600 {
+            return Err(Error::Contradiction(
+                "with MAPSHARE_UNLINK_LAST the mode has to let the owner read and write (0600), since the last user asks \
+                 the file whether it is the last, and nobody execute (0111), since that marks the file",
+            ));
         }
         if self.reserve != 0 && self.reserve < self.length {
             return Err(Error::ReserveTooSmall { reserve: self.reserve, length: self.length });

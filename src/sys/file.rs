@@ -1,9 +1,10 @@
 //! Files and descriptors: openat(2), fstat(2), fallocate(2), linkat(2) and their like.
 
 use super::Errno;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// The working directory, for the `directory` of the functions here (openat(2), AT_FDCWD).
 // SAFETY: AT_FDCWD is not -1 and names no descriptor that could be closed.
@@ -33,6 +34,17 @@ pub(crate) struct Status {
     pub(crate) is_unnamed: bool,
     pub(crate) device: u64,
     pub(crate) inode: u64,
+    /// The permission bits, those for set-user-ID, set-group-ID and sticky included.
+    pub(crate) mode: u32,
+    /// The user that it belongs to.
+    pub(crate) owner: u32,
+}
+
+impl Status {
+    /// Device and inode: which file it is.
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
 }
 
 impl From<libc::stat> for Status {
@@ -52,6 +64,8 @@ impl From<libc::stat> for Status {
             is_unnamed: stat.st_nlink == 0,
             device: stat.st_dev,
             inode: stat.st_ino,
+            mode: stat.st_mode & 0o7777,
+            owner: stat.st_uid,
         }
     }
 }
@@ -165,6 +179,25 @@ pub(crate) fn unlink(directory: BorrowedFd, name: &CStr) -> Result<(), Errno> {
     // SAFETY: the name is NUL-terminated.
     let result = unsafe { libc::unlinkat(directory.as_raw_fd(), name.as_ptr(), 0) };
     Errno::check(result).map(drop)
+}
+
+/// Sets the permission bits, those for set-user-ID, set-group-ID and sticky included (fchmod(2)).
+pub(crate) fn set_mode(fd: BorrowedFd, mode: u32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    Errno::check(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
+}
+
+/// The user whose rights decide what this process may open.
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: it only asks, and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// The names in a directory, without "." and ".."; one that cannot be read ends them.
+pub(crate) fn names_in(directory: &CStr) -> Result<impl Iterator<Item = CString> + use<>, Errno> {
+    let entries = std::fs::read_dir(OsStr::from_bytes(directory.to_bytes()));
+    let entries = entries.map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    Ok(entries.map_while(|entry| CString::new(entry.ok()?.file_name().into_vec()).ok()))
 }
 
 /// Where a symbolic link leads; EINVAL when it is not one (readlinkat(2)).

@@ -66,3 +66,11 @@ pub(crate) fn on_fork(child: extern "C" fn()) -> Result<(), Errno> {
     let rc = unsafe { libc::pthread_atfork(None, None, Some(child)) };
     if rc == 0 { Ok(()) } else { Err(Errno(rc)) }
 }
+
+/// Runs `before` on the thread that forks, before every fork(3) from now on.
+pub(crate) fn before_fork(before: extern "C" fn()) -> Result<(), Errno> {
+    let before: unsafe extern "C" fn() = before;
+    // SAFETY: as in `on_fork`.
+    let rc = unsafe { libc::pthread_atfork(Some(before), None, None) };
+    if rc == 0 { Ok(()) } else { Err(Errno(rc)) }
+}

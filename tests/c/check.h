@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CHECK(condition)                                                                                      \
     do {                                                                                                      \
@@ -33,6 +34,13 @@ static inline mapshare_region *open_new(const char *path, uint64_t length, uint6
     CHECK(mapshare_open(path, &options, sizeof options, &region) == 0);
     CHECK(region != NULL);
     return region;
+}
+
+/* A name of shared memory that no other program has. */
+static inline const char *own_name(const char *what) {
+    static char name[64];
+    snprintf(name, sizeof name, "/mapshare-c-test-%s-%ld", what, (long)getpid());
+    return name;
 }
 
 #endif

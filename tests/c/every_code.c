@@ -1,6 +1,7 @@
 /* Codes as a C program meets them. */
 #include "check.h"
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,6 +67,25 @@ int main(void) {
     CHECK(close(fd) == 0);
     REFUSED(mapshare_open_fd(fd, NULL, 0, &stale), EBADF);
     REFUSED(mapshare_open_at(-1, "file", NULL, 0, &stale), EBADF);
+
+    {
+        const char *name = own_name("every_code");
+        mapshare_options last = {0};
+        last.flags = MAPSHARE_CREATE | MAPSHARE_UNLINK_LAST;
+        last.access = MAPSHARE_READ_WRITE;
+        last.length = 1;
+        REFUSED(mapshare_open_named(NULL, NULL, 0, &stale), EINVAL);
+        REFUSED(mapshare_open_named("a/b", NULL, 0, &stale), EINVAL);
+        REFUSED(mapshare_open_named(name, NULL, 0, &stale), ENOENT);
+        CHECK(close(shm_open(name, O_CREAT | O_RDWR, 0600)) == 0);
+        REFUSED(mapshare_open_named(name, &last, sizeof last, &stale), EEXIST);
+        CHECK(mapshare_sweep_named(name) == 0 && mapshare_unlink_named(name) == 0);
+        last.mode = 0755;
+        REFUSED(mapshare_open_named(name, &last, sizeof last, &stale), EINVAL);
+        REFUSED(mapshare_unlink_named(name), ENOENT);
+        REFUSED(mapshare_sweep_named("a/b"), EINVAL);
+        CHECK(stale == untouched);
+    }
 
     REFUSED(mapshare_read(region, 100, bytes, 1), ERANGE);
     REFUSED(mapshare_read(region, UINT64_MAX, bytes, 2), ERANGE);

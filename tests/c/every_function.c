@@ -1,6 +1,7 @@
 /* Each function once, doing what its comment in the header says. */
 #include "check.h"
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 int main(void) {
@@ -48,6 +49,22 @@ int main(void) {
     CHECK(mapshare_open_at(fd, "file", NULL, 0, &other) == 0 && close(fd) == 0);
     CHECK(mapshare_copy(region, 0, other, 10, 5) == 0);
     CHECK(mapshare_unmap(other) == 0 && mapshare_unmap(again) == 0 && mapshare_unmap(region) == 0);
+
+    {
+        const char *name = own_name("every_function");
+        mapshare_options options = {0};
+        options.flags = MAPSHARE_CREATE | MAPSHARE_UNLINK_LAST;
+        options.access = MAPSHARE_READ_WRITE;
+        options.length = 100;
+        CHECK(mapshare_open_named(name, &options, sizeof options, &region) == 0);
+        CHECK(mapshare_info(region, &info, sizeof info) == 0 && info.backing == MAPSHARE_BACKING_NAMED);
+        fd = shm_open(name, O_RDWR, 0);
+        CHECK(fd >= 0 && pwrite(fd, "shared", 6, 50) == 6 && close(fd) == 0);
+        CHECK(mapshare_read(region, 50, buffer, 6) == 0 && memcmp(buffer, "shared", 6) == 0);
+        CHECK(mapshare_sweep_named(name) == 0);
+        CHECK(mapshare_unlink_named(name) == 0 && mapshare_unmap(region) == 0);
+        REFUSED(mapshare_unlink_named(name), ENOENT);
+    }
 
     CHECK(mapshare_arm() == 0);
     CHECK(mapshare_version_number() == 1 << 8 && strcmp(mapshare_version(), "0.1.0") == 0);

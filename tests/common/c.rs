@@ -2,8 +2,8 @@
 
 use super::doors::{Failure, Outcome};
 use mapshare::ffi::options::{mapshare_options, mapshare_region, mapshare_region_info};
-use mapshare::ffi::{access, library, open, region, view};
-use std::ffi::{CStr, CString, c_char, c_void};
+use mapshare::ffi::{access, library, named, open, region, view};
+use std::ffi::{CStr, CString, OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
@@ -74,6 +74,26 @@ pub(crate) fn open_at(directory: i32, path: &Path, options: &mapshare_options) -
         // SAFETY: a C string, a whole struct, and room for the token.
         unsafe { open::mapshare_open_at(directory, path.as_ptr(), options, size_of_val(options), ret) }
     })
+}
+
+pub(crate) fn open_named(name: &OsStr, options: &mapshare_options) -> Outcome<Token> {
+    let name = c_path(name.as_ref());
+    opened("mapshare_open_named", |ret| {
+        // SAFETY: a C string, a whole struct, and room for the token.
+        unsafe { named::mapshare_open_named(name.as_ptr(), options, size_of_val(options), ret) }
+    })
+}
+
+pub(crate) fn unlink_named(name: &OsStr) -> Outcome {
+    let name = c_path(name.as_ref());
+    // SAFETY: a C string.
+    outcome("mapshare_unlink_named", unsafe { named::mapshare_unlink_named(name.as_ptr()) }).map(drop)
+}
+
+pub(crate) fn sweep_named(prefix: &OsStr) -> Outcome<u64> {
+    let prefix = c_path(prefix.as_ref());
+    // SAFETY: a C string.
+    outcome("mapshare_sweep_named", unsafe { named::mapshare_sweep_named(prefix.as_ptr()) }).map(i64::unsigned_abs)
 }
 
 impl Token {

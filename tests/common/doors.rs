@@ -3,6 +3,7 @@
 use super::c::{self, Token};
 use mapshare::ffi::options::*;
 use mapshare::{Access, Advice, Backing, Error, Flush, Options, Region, View};
+use std::ffi::OsStr;
 use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::path::Path;
 
@@ -68,6 +69,7 @@ fn rust_options(options: &mapshare_options) -> Options {
         .huge_pages(flag(MAPSHARE_HUGE_PAGES))
         .no_follow(flag(MAPSHARE_NO_FOLLOW))
         .sparse(flag(MAPSHARE_SPARSE))
+        .unlink_last(flag(MAPSHARE_UNLINK_LAST))
 }
 
 fn rust_access(access: u32) -> Access {
@@ -108,6 +110,27 @@ impl Door {
         match self {
             Door::Rust => Ok(Opened::rust(rust_options(options).open_fd(borrowed(fd))?)),
             Door::C => Ok(Opened::c(c::open_fd(fd, options)?)),
+        }
+    }
+
+    pub(crate) fn open_named(self, name: impl AsRef<OsStr>, options: &mapshare_options) -> Outcome<Opened> {
+        match self {
+            Door::Rust => Ok(Opened::rust(rust_options(options).open_named(name)?)),
+            Door::C => Ok(Opened::c(c::open_named(name.as_ref(), options)?)),
+        }
+    }
+
+    pub(crate) fn unlink_named(self, name: impl AsRef<OsStr>) -> Outcome {
+        match self {
+            Door::Rust => Ok(mapshare::unlink_named(name)?),
+            Door::C => c::unlink_named(name.as_ref()),
+        }
+    }
+
+    pub(crate) fn sweep_named(self, prefix: impl AsRef<OsStr>) -> Outcome<u64> {
+        match self {
+            Door::Rust => Ok(mapshare::sweep_named(prefix)?),
+            Door::C => c::sweep_named(prefix.as_ref()),
         }
     }
 
@@ -283,6 +306,7 @@ impl Opened {
             },
             backing: match info.backing {
                 Backing::File => MAPSHARE_BACKING_FILE,
+                Backing::Named => MAPSHARE_BACKING_NAMED,
                 Backing::Fd => MAPSHARE_BACKING_FD,
             },
             seals: info.seals,

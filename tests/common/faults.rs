@@ -2,8 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use super::common::c::{self, Token};
 use super::common::files::{self, Folder};
-use super::common::{Failure, Outcome, page, skip};
+use super::common::{Failure, Outcome, create, mapshare_options, page, skip};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -156,6 +157,21 @@ pub(crate) fn failed_at<T: std::fmt::Debug>(outcome: Outcome<T>, code: i32, offs
 /// Bytes that differ from their neighbours, and from those a page further.
 pub(crate) fn pattern(length: usize, seed: usize) -> Vec<u8> {
     (0..length).map(|at| ((at * 7 + at / 251 + seed * 31) % 255 + 1) as u8).collect()
+}
+
+/// A region that can grow to twice its pages, its file, and its bytes.
+pub(crate) fn region_with_pattern(folder: &Folder, name: &str, pages: u64) -> (Token, PathBuf, Vec<u8>) {
+    let path = folder.join(name);
+    let options = mapshare_options { reserve: 2 * pages * page(), ..create(pages * page()) };
+    let region = c::open(&path, &options).expect("a new file");
+    let bytes = pattern((pages * page()) as usize, name.len());
+    region.write(0, &bytes).expect("room");
+    (region, path, bytes)
+}
+
+/// The address so many pages and bytes behind another.
+pub(crate) fn at(view: *mut u8, pages: u64, bytes: usize) -> *mut u8 {
+    view.wrapping_add((pages * page()) as usize + bytes)
 }
 
 /// A seed of the test's own, which the environment can set, and which is told.

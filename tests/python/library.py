@@ -6,6 +6,7 @@ import os
 import pathlib
 
 CREATE, EXCLUSIVE, POPULATE, LOCKED, HUGE_PAGES, NO_FOLLOW, SPARSE = 1, 2, 4, 8, 16, 32, 128
+UNLINK_LAST = 256
 READ_ONLY, READ_WRITE, COPY_ON_WRITE = 0, 1, 2
 FLUSH_ASYNC = 1
 
@@ -63,6 +64,9 @@ for _name, _arguments in {
     "open": [ctypes.c_char_p, _POINTER, _SIZE, _POINTER],
     "open_fd": [_INT, _POINTER, _SIZE, _POINTER],
     "open_at": [_INT, ctypes.c_char_p, _POINTER, _SIZE, _POINTER],
+    "open_named": [ctypes.c_char_p, _POINTER, _SIZE, _POINTER],
+    "unlink_named": [ctypes.c_char_p],
+    "sweep_named": [ctypes.c_char_p],
     "unmap": [_POINTER],
     "read": [_POINTER, _U64, _POINTER, _SIZE],
     "write": [_POINTER, _U64, _POINTER, _SIZE],
@@ -81,7 +85,7 @@ for _name, _arguments in {
 }.items():
     _function = getattr(library, "mapshare_" + _name)
     _function.argtypes, _function.errcheck = _arguments, _checked
-library.mapshare_length.restype = ctypes.c_int64
+library.mapshare_length.restype = library.mapshare_sweep_named.restype = ctypes.c_int64
 
 
 def open_region(path, **options):
@@ -92,6 +96,13 @@ def open_region(path, **options):
         library.mapshare_open_fd(path, *rest)
     else:
         library.mapshare_open(None if path is None else os.fsencode(path), *rest)
+    return region
+
+
+def open_named(name, **options):
+    """The token of a region that has a name of shared memory."""
+    options, region = Options(**options), ctypes.c_void_p()
+    library.mapshare_open_named(os.fsencode(name), ctypes.byref(options), ctypes.sizeof(options), ctypes.byref(region))
     return region
 
 

@@ -1,4 +1,4 @@
-//! The library's token table, hazard cells and fences, compiled for the model checker. Empty without
+//! The library's token table, hazard cells, fences and pins, compiled for the model checker. Empty without
 //! `--cfg loom`.
 #![cfg(all(loom, test))]
 
@@ -9,6 +9,13 @@ mod mem {
     mod current;
     pub(crate) mod fence;
     pub(crate) mod hazard;
+    /// Views hold it; the handler looks at nothing but its address.
+    pub(crate) mod mapping {
+        pub(crate) struct Mapping(#[expect(dead_code, reason = "bytes, for an address of its own")] pub(crate) u8);
+    }
+    pub(crate) mod pins;
+    #[path = "../../tests/loom/src/pins_loom.rs"]
+    mod pins_loom;
 }
 
 #[path = "../../../src/ffi"]

@@ -81,10 +81,7 @@ fn of_two_removers_one_gets_the_object() {
         let token = open(table, 7);
         let other = thread::spawn(move || close(table, token));
         let results = [close(table, token), other.join().expect("no panic")];
-        assert!(
-            results.contains(&Ok(7)) && results.contains(&Err(Refused::Stale)),
-            "{results:?}"
-        );
+        assert!(results.contains(&Ok(7)) && results.contains(&Err(Refused::Stale)), "{results:?}");
     });
 }
 

@@ -294,3 +294,46 @@ fn refuse_membarrier() -> std::io::Result<()> {
     let second = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) };
     if first | second == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
+
+/// The call sleeps, and finds the object open only if it is left so until the call looks.
+#[test]
+fn a_call_that_waits_comes_in_before_the_object_is_taken_again() {
+    static TABLE: Objects<61> = Table::new();
+    const ROUNDS: u32 = 100;
+    watchdog();
+    let token = open(&TABLE, 1);
+    let mut came_in = 0;
+    for _ in 0..ROUNDS {
+        let is_in = AtomicBool::new(false);
+        let held = TABLE.exclusive(token).expect("alone");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let entered = TABLE.enter(token).expect("open again");
+                is_in.store(true, SeqCst);
+                drop(entered);
+            });
+            while !TABLE.is_awaited(token) {
+                std::thread::yield_now();
+            }
+            drop(held);
+            let held = TABLE.exclusive(token).expect("open, and no call sleeps in it");
+            came_in += u32::from(is_in.load(SeqCst));
+            drop(held);
+        });
+    }
+    // Not each time: on a busy machine a thread may not run for longer than it is waited for.
+    assert!(came_in > ROUNDS / 2, "{came_in} of {ROUNDS}");
+    assert_eq!(close(&TABLE, token), Ok(1));
+}
+
+/// The thread that a hint names may be gone.
+#[test]
+fn who_waits_no_more_does_not_keep_the_object_from_being_taken() {
+    static TABLE: Objects<63> = Table::new();
+    watchdog();
+    let token = open(&TABLE, 1);
+    TABLE.await_as(token, u32::MAX >> 1);
+    drop(TABLE.exclusive(token).expect("alone"));
+    assert!(!TABLE.is_awaited(token), "it is waited for once");
+    assert_eq!(close(&TABLE, token), Ok(1));
+}
