@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 /// The files whose comments become the header, in its order.
-const SOURCES: [&str; 7] = [
+const SOURCES: &[&str] = &[
     "src/ffi/options.rs",
     "src/ffi/open.rs",
     "src/ffi/named.rs",
     "src/ffi/access.rs",
     "src/ffi/view.rs",
     "src/ffi/region.rs",
+    "src/ffi/range_lock.rs",
     "src/ffi/library.rs",
 ];
 /// What stands at the header's head.

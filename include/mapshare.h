@@ -36,13 +36,17 @@
  *   Descriptors    Each region holds one descriptor of its file, close-on-exec; three with MAPSHARE_UNLINK_LAST.
  *                  A program that closes descriptors which it has not opened (closefrom) leaves those out: else
  *                  whatever concerns the file is -EBADF, and others may take the region's name for dead.
- *   Last users     MAPSHARE_UNLINK_LAST: a forked child counts as a user until it unmaps, ends or execs. Who maps the
- *                  object by other means, as with shm_open, does not count; the bytes stay mapped all the same. After
- *                  an exit without unmap the name stays until the next open of it or mapshare_sweep_named.
+ *   Last users     MAPSHARE_UNLINK_LAST: a forked child counts as a user until it unmaps, ends or execs; one of vfork
+ *                  or posix_spawn does not. Who maps the object by other means, as with shm_open, does not count; the
+ *                  bytes stay mapped all the same. After an exit without unmap the name stays until the next open of it
+ *                  or mapshare_sweep_named.
+ *   F_SETLK        Such locks of fcntl(2) are lost whenever their process closes any descriptor of the file, and so
+ *                  when it unmaps a region of it. Those of mapshare_lock_range are not.
  *   Pointers       Writing through a view of a MAPSHARE_READ_ONLY region, using one after its release, or passing a
  *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
- *                  its own. A call that another thread was in at that moment does not hold the child up.
+ *                  its own. A call that another thread was in at that moment does not hold the child up. Locks of
+ *                  ranges stay the parent's alone.
  *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
  *   Remote files   NFS, CIFS and FUSE may show another machine's writes late or never. Share between processes of one
  *                  machine.
@@ -65,21 +69,26 @@
  * CODES
  *   EINVAL           broken contract: NULL with a length, unknown flag, misaligned offset, nothing to map
  *   EBADF            the token is not an open region; the descriptor is not open
- *   EACCES           more access asked than the file, descriptor or region grants; another user's name to create
+ *   EACCES           more access asked than the file, descriptor or region grants; another user's name to create; a
+ *                    path that MAPSHARE_BENEATH refuses
  *   ENXIO            the bytes do not exist in the file: shorter than the range at open, or cut short later
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out, or a call that this one was made from inside of; a name that
- *                    was about to go with its last user all the time
+ *   EBUSY            views or locks of the region are still out, a call sleeps in it, or this one was made inside one;
+ *                    a name that was about to go with its last user all the time
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
- *   EPERM            a seal or file attribute forbids it
- *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or system cannot do it: views under MAPSHARE_NO_HANDLER, and more
+ *   EPERM            a seal or file attribute forbids it; the lock is not yours
+ *   EDEADLK          this thread holds the lock already
+ *   ETIMEDOUT        the time given has passed
+ *   EINTR            a signal handler ran while the call waited
+ *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE ENOLCK EROFS ETXTBSY    as the kernel says them
+ *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER, locks,
+ *                    MAPSHARE_BENEATH, and more
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE
@@ -135,6 +144,13 @@
  * mapshare_options.flags: -ELOOP when the last part of the path is a symbolic link.
  */
 #define MAPSHARE_NO_FOLLOW 32
+
+/**
+ * mapshare_options.flags, for paths that come from others: -EACCES when the path leads out of the directory that it
+ * counts from (an absolute path does), -ELOOP when any part of it is a symbolic link; -EOPNOTSUPP before Linux 5.6.
+ * What was found is what is opened, though others rename and replace meanwhile.
+ */
+#define MAPSHARE_BENEATH 64
 
 /**
  * mapshare_options.flags: do not reserve storage for what is added. A full disk then shows at the first write to it.
@@ -208,6 +224,16 @@
  * mapshare_advise: use huge pages where the file system has them.
  */
 #define MAPSHARE_ADVISE_HUGE_PAGES 5
+
+/**
+ * mapshare_lock_range: together with other shared locks.
+ */
+#define MAPSHARE_LOCK_SHARED 1
+
+/**
+ * mapshare_lock_range: alone.
+ */
+#define MAPSHARE_LOCK_EXCLUSIVE 2
 
 /**
  * mapshare_region_info.backing: opened by a path.
@@ -336,16 +362,18 @@ extern "C" {
  *            extended and access is not MAPSHARE_READ_WRITE.
  *   -ENXIO:  the file is shorter than offset + length, and MAPSHARE_CREATE is not set.
  *   -EACCES: the file's or a directory's permissions do not allow this access. A file without write permission opens
- *            MAPSHARE_READ_ONLY and MAPSHARE_COPY_ON_WRITE.
+ *            MAPSHARE_READ_ONLY and MAPSHARE_COPY_ON_WRITE. Or MAPSHARE_BENEATH, and the path leads out of the
+ *            directory that it counts from.
  *   -ENOSPC: no room for the bytes to be reserved; or the file would pass RLIMIT_FSIZE or the file system's limit.
  *   -ENODEV: a directory, FIFO, socket or device stands there, or a file that cannot be mapped, as those of /proc.
  *   -ENOMEM: no address space for reserve bytes (RLIMIT_AS, vm.max_map_count), or RLIMIT_MEMLOCK is met.
  *   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists; or MAPSHARE_UNLINK_LAST, and it was made without.
  *   -EBUSY:  a file that goes with its last user was about to go for 10 seconds: a process was stopped meanwhile.
- *   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link; or links
- *            lead in a circle.
+ *   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link;
+ *            MAPSHARE_BENEATH, and any part is; or links lead in a circle.
  *   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
- *   -EOPNOTSUPP: MAPSHARE_UNLINK_LAST, and /proc is not mounted.
+ *   -EOPNOTSUPP: MAPSHARE_UNLINK_LAST or MAPSHARE_BENEATH, and /proc is not mounted; MAPSHARE_BENEATH, and this kernel
+ *            has no openat2(2).
  *   -EPERM:  a seal or the immutable flag forbids this access.
  *   -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EMFILE, -ENFILE, -EROFS, -ETXTBSY, -EIO: as the kernel says them.
  *
@@ -366,7 +394,8 @@ int mapshare_open(const char *path,
  *
  * @param fd            An open descriptor of a regular file or memfd, open for reading, and for writing too where
  *                      access is MAPSHARE_READ_WRITE.
- * @param options       As for mapshare_open; MAPSHARE_NO_FOLLOW and mode mean nothing here.
+ * @param options       As for mapshare_open; MAPSHARE_NO_FOLLOW, MAPSHARE_BENEATH and mode mean
+ *                      nothing here.
  * @param options_size  sizeof *options, or 0 with NULL.
  * @param ret_region    Receives the region's token.
  * @return 0, or
@@ -413,7 +442,8 @@ int mapshare_open_at(int directory_fd,
  * @param region  The region.
  * @return 0, or
  *   -EBADF: it is not an open region: NULL, forged, or unmapped already.
- *   -EBUSY: views of it are still out, or this is a signal handler that interrupted a call on it; nothing has changed.
+ *   -EBUSY: views of it are still out, or locks of its ranges; a call sleeps in it; or this is a signal handler that
+ *           interrupted a call on it. Nothing has changed.
  *
  * Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
  * Signals: not in a handler. Source: munmap(2).
@@ -647,7 +677,8 @@ const uint64_t *mapshare_lost_count(void);
  *   -EBADF:  not an open region.
  *   -EINVAL: length is 0, or the region is copy-on-write.
  *   -EACCES: the region is read-only.
- *   -EBUSY:  views are out, and length cuts bytes from one of them or is more than the reserve.
+ *   -EBUSY:  views are out, and length cuts bytes from one of them or is more than the reserve; or it would have to
+ *            wait for a call that sleeps in the region.
  *   -ENOSPC: no room on the file system, or the file would pass its limit or RLIMIT_FSIZE.
  *   -ENOMEM: no address space for a length beyond the reserve, or RLIMIT_MEMLOCK is met.
  *   -EPERM:  a seal forbids it.
@@ -669,7 +700,8 @@ int mapshare_resize(struct mapshare_region *region, uint64_t length);
  * @param region  The region.
  * @return 1 when the length has changed, 0 when not, or
  *   -EBADF: not an open region.
- *   -EBUSY: views are out, and the file has grown beyond the reserve.
+ *   -EBUSY: views are out, and the file has grown beyond the reserve; or it would have to wait for a call that sleeps
+ *           in the region.
  *   -EBADF also when the program has closed the region's own descriptor; so do all functions below that ask the file.
  *   -ENOMEM, -EIO: as the kernel says them.
  *
@@ -688,7 +720,7 @@ int mapshare_refresh(struct mapshare_region *region);
  *   -EBADF:  not an open region.
  *   -EINVAL: access is unknown, or MAPSHARE_COPY_ON_WRITE asked of a shared region: that is decided at open.
  *   -EACCES: writing asked where the file was opened for reading only, or shared writing of a private region.
- *   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through.
+ *   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through; or a call sleeps in the region.
  *   -EPERM:  a seal forbids it.
  *
  * Threads: any; waits for calls under way, and calls that come wait for it. Signals: not in a handler.
@@ -747,6 +779,65 @@ int mapshare_info(struct mapshare_region *region, struct mapshare_region_info *r
  * Threads: any. Signals: not in a handler. Source: fcntl(2) F_DUPFD_CLOEXEC.
  */
 int mapshare_fd(struct mapshare_region *region);
+
+/**
+ * Locks a range of a region's bytes in its file, against all other threads, of this and of other processes, that lock
+ * some of the same bytes: shared locks stand together, an exclusive one stands alone. A lock is advice between those
+ * who ask for it; it keeps nobody from reading and writing.
+ *
+ * The lock is the calling thread's. It ends with mapshare_unlock_range, with the thread, or with the process, whose
+ * locks the kernel frees however it dies; mapshare_unmap is -EBUSY until then.
+ *
+ * @param region      The region; MAPSHARE_READ_WRITE for an exclusive lock.
+ * @param offset      First byte, counted from the region's start.
+ * @param length      How many bytes, inside the region; 0 = all that follow, also those that the file grows by later.
+ * @param mode        MAPSHARE_LOCK_SHARED or MAPSHARE_LOCK_EXCLUSIVE.
+ * @param timeout_ns  How long to wait, in nanoseconds; 0 = only try, < 0 = for ever.
+ * @return 0, or
+ *   -EBADF:     not an open region; or the program has closed a descriptor of the library's.
+ *   -EINVAL:    mode is unknown.
+ *   -ERANGE:    offset + length leaves the region, or the range does not end below byte 2^62 of the file.
+ *   -EACCES:    an exclusive lock of a region that is not MAPSHARE_READ_WRITE; or the file's permissions do not let
+ *               this user open it anew, which a thread does at its first lock of a region.
+ *   -EDEADLK:   this thread has locked some of the bytes, in either mode, and would wait for itself: a lock is never
+ *               widened, and never changed from shared to exclusive. Through another region of the same file: only
+ *               where the two exclude each other.
+ *   -ETIMEDOUT: the time has passed.
+ *   -EINTR:     a signal handler ran while the call waited, also one with SA_RESTART; call again to wait on.
+ *   -EOPNOTSUPP: the file system or the kernel has no such locks, or /proc is not there.
+ *   -ENOLCK, -ENOMEM, -EMFILE, -ENFILE, -EIO: as the kernel says them.
+ *
+ * Threads: any; threads of one process exclude each other. A thread that has locked holds one more descriptor for
+ * each region, until it ends or the region is unmapped.
+ * Signals: not in a handler. Blocks: up to timeout_ns. It looks again at intervals, of 50 us at first and 4 ms at
+ * most, and those who wait have no order. Meanwhile functions that want the region for themselves alone are -EBUSY.
+ * Processes: these are open file description locks (fcntl F_OFD_SETLK). Locks of programs without this library,
+ * F_OFD_SETLK as well as F_SETLK (lockf), exclude them and are excluded by them, inside one process too; those of flock
+ * do not. They do not end, as F_SETLK locks do, when the program closes a descriptor of the file.
+ * Fork: the child holds none of the parent's locks, and does not prolong them.
+ * Source: fcntl(2), "Open file description locks (non-POSIX)"; POSIX.1-2024 fcntl().
+ */
+int mapshare_lock_range(struct mapshare_region *region,
+                        uint64_t offset,
+                        uint64_t length,
+                        uint32_t mode,
+                        int64_t timeout_ns);
+
+/**
+ * Frees a lock that the calling thread took with mapshare_lock_range. Only whole locks are freed.
+ *
+ * @param region  The region.
+ * @param offset  As it was locked.
+ * @param length  As it was locked: 0 where that was 0.
+ * @return 0, or
+ *   -EBADF: not an open region; or the program has closed a descriptor of the library's.
+ *   -EPERM: this thread holds no lock of this offset and length through this region: it was freed, taken by another
+ *           thread, or by the parent before a fork.
+ *   -ENOLCK, -ENOMEM: as the kernel says them; the lock is still held.
+ *
+ * Threads: the one that took the lock. Signals: not in a handler. Source: fcntl(2).
+ */
+int mapshare_unlock_range(struct mapshare_region *region, uint64_t offset, uint64_t length);
 
 /**
  * The version of the library that runs, as text: "0.1.0".

@@ -7,9 +7,15 @@
 #![forbid(unsafe_code)]
 
 mod codes;
+mod names;
+mod range_locks;
+mod reasons;
 
 use crate::sys::Errno;
 pub(crate) use codes::{describe, name};
+pub use names::NameError;
+pub use range_locks::RangeLockError;
+use reasons::{fault_reason, loss, sentence};
 
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -260,57 +266,6 @@ pub enum Error {
         /// Who refuses it, and what to do.
         refusal: &'static str,
     },
-    /// What was passed is no name of shared memory.
-    #[error("{name} {reason}; a name of shared memory is 1 to 255 bytes without a slash, but for one in front")]
-    BadName {
-        /// What was passed.
-        name: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// The name of shared memory is too long.
-    #[error("the name is {length} bytes long without its leading slash; take one of at most {longest}")]
-    NameTooLong {
-        /// Its length in bytes.
-        length: usize,
-        /// The most it may have.
-        longest: usize,
-    },
-    /// Another user has made what has the name.
-    #[error(
-        "{file} was made by user {owner} (mode {mode:#o}), and MAPSHARE_CREATE by user {user} takes only what that user \
-         or root has made; leave the flag out to use what is there, or take another name"
-    )]
-    Planted {
-        /// The name.
-        file: String,
-        /// The user that it belongs to.
-        owner: u32,
-        /// Its permission bits.
-        mode: u32,
-        /// This process's effective user.
-        user: u32,
-    },
-    /// The file is not one that goes with its last user.
-    #[error(
-        "{file} exists and was made without MAPSHARE_UNLINK_LAST, so that others may rely on its staying; leave the flag \
-         out, or remove it first"
-    )]
-    Stays {
-        /// The file.
-        file: String,
-    },
-    /// Other processes were faster, again and again.
-    #[error(
-        "{file} came and went, or was about to go, for {seconds} s while it was being opened; a process that was stopped \
-         while it removed it, or that has locked all of it, has to go on or end"
-    )]
-    Restless {
-        /// The file.
-        file: String,
-        /// How long it was tried.
-        seconds: u64,
-    },
     /// The file exists and should not.
     #[error(
         "{file} exists already, and MAPSHARE_EXCLUSIVE asks for a new one; leave the flag out to open what is there"
@@ -394,6 +349,15 @@ pub enum Error {
         /// Where, and what to do.
         place: &'static str,
     },
+    /// What is the matter with a name, or with a path that comes from others.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// What is the matter with a lock of a range.
+    #[error(transparent)]
+    RangeLock(#[from] RangeLockError),
+    /// A signal handler ran while the call waited.
+    #[error("a signal handler ran while the call waited; call again to go on waiting")]
+    Interrupted,
     /// The kernel refused a call that nothing here foresaw.
     #[error("{call} of {subject} failed: {}", sentence(*errno))]
     System {
@@ -410,44 +374,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// The error number of errno(3) that the C interface returns for this, negated.
-    pub fn errno(&self) -> i32 {
-        let errno = match self {
-            Error::NullArgument(_)
-            | Error::UnknownFlags { .. }
-            | Error::UnknownValue { .. }
-            | Error::UnknownMode { .. }
-            | Error::BadOptionsSize { .. }
-            | Error::ReserveTooSmall { .. }
-            | Error::Contradiction(_)
-            | Error::MisalignedFileOffset { .. }
-            | Error::EmptyMapping { .. }
-            | Error::CreateNeedsWrite { .. }
-            | Error::BadName { .. }
-            | Error::NotAView { .. } => Errno::EINVAL,
-            Error::OptionsTooNew { .. } => Errno::E2BIG,
-            Error::StaleToken { .. } | Error::BadDescriptor { .. } | Error::LostDescriptor { .. } => Errno::EBADF,
-            Error::AccessDenied { .. } | Error::AccessExceeded { .. } | Error::Planted { .. } => Errno::EACCES,
-            Error::NameTooLong { .. } => Errno::ENAMETOOLONG,
-            Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
-            Error::OutOfRange { .. } | Error::OutOfReserve { .. } | Error::PastReserve { .. } => Errno::ERANGE,
-            Error::ViewsOut { .. } | Error::InUse { .. } | Error::Restless { .. } => Errno::EBUSY,
-            Error::NotThere { .. } => Errno::ENOENT,
-            Error::IsLink { .. } => Errno::ELOOP,
-            Error::Exists { .. } | Error::Stays { .. } => Errno::EEXIST,
-            Error::NotMappable { .. } => Errno::ENODEV,
-            Error::NoSpace { .. } => Errno::ENOSPC,
-            Error::NoMemory { .. } => Errno::ENOMEM,
-            Error::System { errno, .. }
-            | Error::Fault { errno, .. }
-            | Error::LostPages { errno, .. }
-            | Error::ViewLostPages { errno, .. } => Errno(*errno),
-            Error::Unguarded => Errno::EOPNOTSUPP,
-            Error::Internal => Errno::ENOTRECOVERABLE,
-        };
-        errno.0
-    }
-
     /// A system call's refusal, as the kernel says it.
     pub(crate) fn system(call: &'static str, subject: impl Into<String>, errno: Errno) -> Error {
         Error::System { call, subject: subject.into(), errno: errno.0 }
@@ -459,30 +385,5 @@ impl From<Error> for std::io::Error {
     fn from(error: Error) -> std::io::Error {
         let kind = std::io::Error::from_raw_os_error(error.errno()).kind();
         std::io::Error::new(kind, error)
-    }
-}
-
-/// Why pages were lost.
-fn loss(errno: i32) -> &'static str {
-    match Errno(errno) {
-        Errno::ENXIO => "the file was cut short",
-        Errno::ENOSPC => "the file system was full",
-        _ => "the device failed",
-    }
-}
-
-/// Why bytes cannot be had, and what to do.
-fn fault_reason(errno: i32) -> &'static str {
-    match Errno(errno) {
-        Errno::ENXIO => "the file was cut short; mapshare_refresh takes over its length of now",
-        Errno::ENOSPC => "the file system has no room for that page; free some and try again",
-        _ => "the device failed to deliver or take that page",
-    }
-}
-
-fn sentence(errno: i32) -> std::borrow::Cow<'static, str> {
-    match name(errno) {
-        Some(_) => describe(errno).to_string_lossy(),
-        None => std::io::Error::from_raw_os_error(errno).to_string().into(),
     }
 }

@@ -41,8 +41,9 @@ mod region;
 #[allow(non_camel_case_types)] // the C names
 pub mod ffi;
 
-pub use error::{Error, Result};
+pub use error::{Error, NameError, RangeLockError, Result};
 pub use mem::view::View;
 pub use region::named::{sweep_named, unlink_named};
 pub use region::options::{Access, Options};
+pub use region::range_lock::LockMode;
 pub use region::{Advice, Backing, Flush, Info, Region, arm};

@@ -25,6 +25,8 @@ fn calls_with(token: Token) -> Vec<(&'static str, Outcome)> {
         ("refresh", token.refresh().map(drop)),
         ("protect", token.protect(MAPSHARE_READ_ONLY)),
         ("advise", token.advise(0, 0, MAPSHARE_ADVISE_NORMAL)),
+        ("lock_range", token.lock_range(0, 1, MAPSHARE_LOCK_SHARED, 0)),
+        ("unlock_range", token.unlock_range(0, 1)),
         ("length", token.length().map(drop)),
         ("info", token.info().map(drop)),
         ("fd", token.fd().map(drop)),
@@ -203,6 +205,7 @@ fn ranges_are_checked_in_every_function_for_every_number() {
             refused(region.flush(offset, length, 0), ERANGE, &words);
             refused(region.flush(offset, length, MAPSHARE_FLUSH_ASYNC), ERANGE, &words);
             refused(region.advise(offset, length, MAPSHARE_ADVISE_NORMAL), ERANGE, &words);
+            refused(region.lock_range(offset, length, MAPSHARE_LOCK_SHARED, 0), ERANGE, &words);
             refused(region.copy_from(offset, &other, 0, length), ERANGE, &[]);
             refused(region.copy_from(0, &other, offset, length), ERANGE, &[]);
             refused(region.copy_from(0, &region, offset, length), ERANGE, &[]);

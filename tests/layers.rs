@@ -41,6 +41,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "Error",
             "Flush",
             "Info",
+            "LockMode",
             "Options",
             "Region",
             "Result",

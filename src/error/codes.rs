@@ -1,7 +1,49 @@
-//! The one table of codes: number, name, and a sentence for each.
+//! The codes: which error has which, and the table of their numbers, names and general meanings.
 
+use super::Error;
 use crate::sys::Errno;
 use std::ffi::CStr;
+
+impl Error {
+    /// The error number of errno(3) that the C interface returns for this, negated.
+    pub fn errno(&self) -> i32 {
+        let errno = match self {
+            Error::NullArgument(_)
+            | Error::UnknownFlags { .. }
+            | Error::UnknownValue { .. }
+            | Error::UnknownMode { .. }
+            | Error::BadOptionsSize { .. }
+            | Error::ReserveTooSmall { .. }
+            | Error::Contradiction(_)
+            | Error::MisalignedFileOffset { .. }
+            | Error::EmptyMapping { .. }
+            | Error::CreateNeedsWrite { .. }
+            | Error::NotAView { .. } => Errno::EINVAL,
+            Error::OptionsTooNew { .. } => Errno::E2BIG,
+            Error::StaleToken { .. } | Error::BadDescriptor { .. } | Error::LostDescriptor { .. } => Errno::EBADF,
+            Error::AccessDenied { .. } | Error::AccessExceeded { .. } => Errno::EACCES,
+            Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
+            Error::OutOfRange { .. } | Error::OutOfReserve { .. } | Error::PastReserve { .. } => Errno::ERANGE,
+            Error::ViewsOut { .. } | Error::InUse { .. } => Errno::EBUSY,
+            Error::NotThere { .. } => Errno::ENOENT,
+            Error::IsLink { .. } => Errno::ELOOP,
+            Error::Exists { .. } => Errno::EEXIST,
+            Error::NotMappable { .. } => Errno::ENODEV,
+            Error::NoSpace { .. } => Errno::ENOSPC,
+            Error::NoMemory { .. } => Errno::ENOMEM,
+            Error::System { errno, .. }
+            | Error::Fault { errno, .. }
+            | Error::LostPages { errno, .. }
+            | Error::ViewLostPages { errno, .. } => Errno(*errno),
+            Error::Unguarded => Errno::EOPNOTSUPP,
+            Error::Name(name) => name.errno(),
+            Error::RangeLock(lock) => lock.errno(),
+            Error::Interrupted => Errno::EINTR,
+            Error::Internal => Errno::ENOTRECOVERABLE,
+        };
+        errno.0
+    }
+}
 
 /// The codes of the C interface: number, name, and what `mapshare_strerror` says.
 const CODES: &[(Errno, &str, &CStr)] = &[

@@ -21,4 +21,6 @@ pub mod view;
 
 pub mod region;
 
+pub mod range_lock;
+
 pub mod library;

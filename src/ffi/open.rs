@@ -59,16 +59,18 @@ fn refusal(refused: Refused, token: Token) -> Error {
 ///            extended and access is not MAPSHARE_READ_WRITE.
 ///   -ENXIO:  the file is shorter than offset + length, and MAPSHARE_CREATE is not set.
 ///   -EACCES: the file's or a directory's permissions do not allow this access. A file without write permission opens
-///            MAPSHARE_READ_ONLY and MAPSHARE_COPY_ON_WRITE.
+///            MAPSHARE_READ_ONLY and MAPSHARE_COPY_ON_WRITE. Or MAPSHARE_BENEATH, and the path leads out of the
+///            directory that it counts from.
 ///   -ENOSPC: no room for the bytes to be reserved; or the file would pass RLIMIT_FSIZE or the file system's limit.
 ///   -ENODEV: a directory, FIFO, socket or device stands there, or a file that cannot be mapped, as those of /proc.
 ///   -ENOMEM: no address space for reserve bytes (RLIMIT_AS, vm.max_map_count), or RLIMIT_MEMLOCK is met.
 ///   -EEXIST: MAPSHARE_EXCLUSIVE, and the file exists; or MAPSHARE_UNLINK_LAST, and it was made without.
 ///   -EBUSY:  a file that goes with its last user was about to go for 10 seconds: a process was stopped meanwhile.
-///   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link; or links
-///            lead in a circle.
+///   -ELOOP:  MAPSHARE_NO_FOLLOW or MAPSHARE_UNLINK_LAST, and the last part of the path is a symbolic link;
+///            MAPSHARE_BENEATH, and any part is; or links lead in a circle.
 ///   -E2BIG:  the options struct is larger than this library's, and its tail is not zero.
-///   -EOPNOTSUPP: MAPSHARE_UNLINK_LAST, and /proc is not mounted.
+///   -EOPNOTSUPP: MAPSHARE_UNLINK_LAST or MAPSHARE_BENEATH, and /proc is not mounted; MAPSHARE_BENEATH, and this kernel
+///            has no openat2(2).
 ///   -EPERM:  a seal or the immutable flag forbids this access.
 ///   -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EMFILE, -ENFILE, -EROFS, -ETXTBSY, -EIO: as the kernel says them.
 ///
@@ -97,7 +99,8 @@ pub unsafe extern "C" fn mapshare_open(
 ///
 /// @param fd            An open descriptor of a regular file or memfd, open for reading, and for writing too where
 ///                      access is MAPSHARE_READ_WRITE.
-/// @param options       As for mapshare_open; MAPSHARE_NO_FOLLOW and mode mean nothing here.
+/// @param options       As for mapshare_open; MAPSHARE_NO_FOLLOW, MAPSHARE_BENEATH and mode mean
+///                      nothing here.
 /// @param options_size  sizeof *options, or 0 with NULL.
 /// @param ret_region    Receives the region's token.
 /// @return 0, or
@@ -163,7 +166,8 @@ pub unsafe extern "C" fn mapshare_open_at(
 /// @param region  The region.
 /// @return 0, or
 ///   -EBADF: it is not an open region: NULL, forged, or unmapped already.
-///   -EBUSY: views of it are still out, or this is a signal handler that interrupted a call on it; nothing has changed.
+///   -EBUSY: views of it are still out, or locks of its ranges; a call sleeps in it; or this is a signal handler that
+///           interrupted a call on it. Nothing has changed.
 ///
 /// Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
 /// Signals: not in a handler. Source: munmap(2).
@@ -171,10 +175,7 @@ pub unsafe extern "C" fn mapshare_open_at(
 pub extern "C" fn mapshare_unmap(region: *mut mapshare_region) -> c_int {
     guard("mapshare_unmap", || {
         let region = exclusive(region)?;
-        let views = region.views();
-        if views > 0 {
-            return Err(Error::ViewsOut { views, asked: "unmapping it would take their bytes" });
-        }
+        region.check_unused()?;
         drop(region.remove());
         Ok(())
     })

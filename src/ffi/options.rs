@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::region::options::{Access, Options};
-use crate::{Advice, Backing, Info};
+use crate::{Advice, Backing, Info, LockMode};
 use std::mem::{MaybeUninit, size_of};
+use std::time::Duration;
 
 /// mapshare_options.flags: make the file when it is missing, extend it when it is shorter than offset + length, and
 /// reserve the storage. A new file becomes visible under its name only when it is complete; one that is there keeps its
@@ -20,6 +21,10 @@ pub const MAPSHARE_LOCKED: u64 = 0x8;
 pub const MAPSHARE_HUGE_PAGES: u64 = 0x10;
 /// mapshare_options.flags: -ELOOP when the last part of the path is a symbolic link.
 pub const MAPSHARE_NO_FOLLOW: u64 = 0x20;
+/// mapshare_options.flags, for paths that come from others: -EACCES when the path leads out of the directory that it
+/// counts from (an absolute path does), -ELOOP when any part of it is a symbolic link; -EOPNOTSUPP before Linux 5.6.
+/// What was found is what is opened, though others rename and replace meanwhile.
+pub const MAPSHARE_BENEATH: u64 = 0x40;
 /// mapshare_options.flags: do not reserve storage for what is added. A full disk then shows at the first write to it.
 pub const MAPSHARE_SPARSE: u64 = 0x80;
 /// mapshare_options.flags: a file or name that is made with MAPSHARE_CREATE goes with its last user. Its name is removed
@@ -58,6 +63,11 @@ pub const MAPSHARE_ADVISE_DONT_NEED: u32 = 4;
 /// mapshare_advise: use huge pages where the file system has them.
 pub const MAPSHARE_ADVISE_HUGE_PAGES: u32 = 5;
 
+/// mapshare_lock_range: together with other shared locks.
+pub const MAPSHARE_LOCK_SHARED: u32 = 1;
+/// mapshare_lock_range: alone.
+pub const MAPSHARE_LOCK_EXCLUSIVE: u32 = 2;
+
 /// mapshare_region_info.backing: opened by a path.
 pub const MAPSHARE_BACKING_FILE: u32 = 1;
 /// mapshare_region_info.backing: opened by a name of shared memory.
@@ -71,6 +81,7 @@ const FLAGS: u64 = MAPSHARE_CREATE
     | MAPSHARE_LOCKED
     | MAPSHARE_HUGE_PAGES
     | MAPSHARE_NO_FOLLOW
+    | MAPSHARE_BENEATH
     | MAPSHARE_SPARSE
     | MAPSHARE_UNLINK_LAST
     | MAPSHARE_NO_HANDLER;
@@ -187,6 +198,7 @@ impl mapshare_options {
             .locked(flag(MAPSHARE_LOCKED))
             .huge_pages(flag(MAPSHARE_HUGE_PAGES))
             .no_follow(flag(MAPSHARE_NO_FOLLOW))
+            .beneath(flag(MAPSHARE_BENEATH))
             .sparse(flag(MAPSHARE_SPARSE))
             .unlink_last(flag(MAPSHARE_UNLINK_LAST))
             .no_handler(flag(MAPSHARE_NO_HANDLER)))
@@ -222,6 +234,24 @@ pub(super) fn advice(number: u32) -> Result<Advice> {
             allowed: "one of MAPSHARE_ADVISE_NORMAL (0) to MAPSHARE_ADVISE_HUGE_PAGES (5)",
         }),
     }
+}
+
+/// The mode of a lock that a number of the C interface stands for.
+pub(super) fn lock_mode(number: u32) -> Result<LockMode> {
+    match number {
+        MAPSHARE_LOCK_SHARED => Ok(LockMode::Shared),
+        MAPSHARE_LOCK_EXCLUSIVE => Ok(LockMode::Exclusive),
+        _ => Err(Error::UnknownValue {
+            field: "mode",
+            value: number.into(),
+            allowed: "MAPSHARE_LOCK_SHARED (1) or MAPSHARE_LOCK_EXCLUSIVE (2)",
+        }),
+    }
+}
+
+/// How long to wait; None for ever.
+pub(super) fn timeout(nanoseconds: i64) -> Option<Duration> {
+    u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
 }
 
 impl From<Info> for mapshare_region_info {

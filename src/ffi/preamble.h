@@ -36,14 +36,17 @@
  *   Descriptors    Each region holds one descriptor of its file, close-on-exec; three with MAPSHARE_UNLINK_LAST.
  *                  A program that closes descriptors which it has not opened (closefrom) leaves those out: else
  *                  whatever concerns the file is -EBADF, and others may take the region's name for dead.
- *   Last users     MAPSHARE_UNLINK_LAST: a forked child counts as a user until it unmaps, ends or execs; one of vfork or
- *                  posix_spawn does not. Who maps the
- *                  object by other means, as with shm_open, does not count; the bytes stay mapped all the same. After
- *                  an exit without unmap the name stays until the next open of it or mapshare_sweep_named.
+ *   Last users     MAPSHARE_UNLINK_LAST: a forked child counts as a user until it unmaps, ends or execs; one of vfork
+ *                  or posix_spawn does not. Who maps the object by other means, as with shm_open, does not count; the
+ *                  bytes stay mapped all the same. After an exit without unmap the name stays until the next open of it
+ *                  or mapshare_sweep_named.
+ *   F_SETLK        Such locks of fcntl(2) are lost whenever their process closes any descriptor of the file, and so
+ *                  when it unmaps a region of it. Those of mapshare_lock_range are not.
  *   Pointers       Writing through a view of a MAPSHARE_READ_ONLY region, using one after its release, or passing a
  *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
- *                  its own. A call that another thread was in at that moment does not hold the child up.
+ *                  its own. A call that another thread was in at that moment does not hold the child up. Locks of
+ *                  ranges stay the parent's alone.
  *   Copy-on-write  Bytes that this process has not written yet still show what others write to the file.
  *   Remote files   NFS, CIFS and FUSE may show another machine's writes late or never. Share between processes of one
  *                  machine.
@@ -66,21 +69,26 @@
  * CODES
  *   EINVAL           broken contract: NULL with a length, unknown flag, misaligned offset, nothing to map
  *   EBADF            the token is not an open region; the descriptor is not open
- *   EACCES           more access asked than the file, descriptor or region grants; another user's name to create
+ *   EACCES           more access asked than the file, descriptor or region grants; another user's name to create; a
+ *                    path that MAPSHARE_BENEATH refuses
  *   ENXIO            the bytes do not exist in the file: shorter than the range at open, or cut short later
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views of the region are still out, or a call that this one was made from inside of; a name that
- *                    was about to go with its last user all the time
+ *   EBUSY            views or locks of the region are still out, a call sleeps in it, or this one was made inside one;
+ *                    a name that was about to go with its last user all the time
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without
  *   ELOOP            a symbolic link where none is followed, or links in a circle
  *   ENOMEM           no memory, no address space, or RLIMIT_MEMLOCK is met
- *   EPERM            a seal or file attribute forbids it
- *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE EROFS ETXTBSY    as the kernel says them
- *   EOPNOTSUPP       this kind of region or system cannot do it: views under MAPSHARE_NO_HANDLER, and more
+ *   EPERM            a seal or file attribute forbids it; the lock is not yours
+ *   EDEADLK          this thread holds the lock already
+ *   ETIMEDOUT        the time given has passed
+ *   EINTR            a signal handler ran while the call waited
+ *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE ENOLCK EROFS ETXTBSY    as the kernel says them
+ *   EOPNOTSUPP       this kind of region or file system cannot do it: views under MAPSHARE_NO_HANDLER, locks,
+ *                    MAPSHARE_BENEATH, and more
  *   ENOTRECOVERABLE  an internal error was caught
  *
  * THE TEN TRAPS OF MMAP, AND WHAT THEY ARE HERE

@@ -16,7 +16,8 @@ use std::os::fd::IntoRawFd;
 ///   -EBADF:  not an open region.
 ///   -EINVAL: length is 0, or the region is copy-on-write.
 ///   -EACCES: the region is read-only.
-///   -EBUSY:  views are out, and length cuts bytes from one of them or is more than the reserve.
+///   -EBUSY:  views are out, and length cuts bytes from one of them or is more than the reserve; or it would have to
+///            wait for a call that sleeps in the region.
 ///   -ENOSPC: no room on the file system, or the file would pass its limit or RLIMIT_FSIZE.
 ///   -ENOMEM: no address space for a length beyond the reserve, or RLIMIT_MEMLOCK is met.
 ///   -EPERM:  a seal forbids it.
@@ -46,7 +47,8 @@ pub extern "C" fn mapshare_resize(region: *mut mapshare_region, length: u64) -> 
 /// @param region  The region.
 /// @return 1 when the length has changed, 0 when not, or
 ///   -EBADF: not an open region.
-///   -EBUSY: views are out, and the file has grown beyond the reserve.
+///   -EBUSY: views are out, and the file has grown beyond the reserve; or it would have to wait for a call that sleeps
+///           in the region.
 ///   -EBADF also when the program has closed the region's own descriptor; so do all functions below that ask the file.
 ///   -ENOMEM, -EIO: as the kernel says them.
 ///
@@ -79,7 +81,7 @@ pub extern "C" fn mapshare_refresh(region: *mut mapshare_region) -> c_int {
 ///   -EBADF:  not an open region.
 ///   -EINVAL: access is unknown, or MAPSHARE_COPY_ON_WRITE asked of a shared region: that is decided at open.
 ///   -EACCES: writing asked where the file was opened for reading only, or shared writing of a private region.
-///   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through.
+///   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through; or a call sleeps in the region.
 ///   -EPERM:  a seal forbids it.
 ///
 /// Threads: any; waits for calls under way, and calls that come wait for it. Signals: not in a handler.

@@ -184,7 +184,7 @@ impl Mapping {
     }
 
     /// Device and inode of the file.
-    pub(super) fn identity(&self) -> (u64, u64) {
+    pub(crate) fn identity(&self) -> (u64, u64) {
         self.identity
     }
 

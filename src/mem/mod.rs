@@ -4,7 +4,7 @@
 //! `access` reads and writes spans by way of `guard`, whose accesses may fault; a [`View`](view::View) pins a span so
 //! that its address may be handed out. `sigbus` makes faults of the former an error, and puts zeros where the latter lose
 //! a page: `pins` are the ranges it may do that in, `lost` what it notes. `hazard` tells whether anybody is still in a
-//! call.
+//! call; `sleeping` is how a call waits for long, and `lock_file` keeps its locks from the children of a fork.
 
 mod access;
 pub(crate) mod atomic;
@@ -16,9 +16,11 @@ pub(crate) mod fork_lock;
 pub(crate) mod forks;
 mod guard;
 pub(crate) mod hazard;
+pub(crate) mod lock_file;
 mod lost;
 pub(crate) mod mapping;
 mod pins;
 pub(crate) mod sigbus;
+pub(crate) mod sleeping;
 pub(crate) mod span;
 pub(crate) mod view;

@@ -17,9 +17,8 @@ pub(super) struct NewFile {
 }
 
 impl NewFile {
-    /// Makes an empty file in the directory called `parent`, which counts from `directory`.
-    pub(super) fn create(directory: BorrowedFd, parent: &CStr, mode: u32) -> Result<(NewFile, OwnedFd), Errno> {
-        let directory = file::open_directory(directory, parent)?;
+    /// Makes an empty file in that directory.
+    pub(super) fn create(directory: OwnedFd, mode: u32) -> Result<(NewFile, OwnedFd), Errno> {
         match file::create_unnamed(directory.as_fd(), mode) {
             Ok(file) => Ok((NewFile { directory, temporary_name: None }, file)),
             // KERNEL: what file systems without unnamed files answer, see open(2), "O_TMPFILE", ERRORS.

@@ -13,7 +13,7 @@
 
 use super::name::{Name, split};
 use super::options::Options;
-use crate::error::{Error, Result};
+use crate::error::{Error, NameError, Result};
 use crate::mem::forks;
 use crate::sys::Errno;
 use crate::sys::file::{self, Kind, OpenMode, Status};
@@ -58,7 +58,11 @@ impl Options {
     pub(super) fn join(&self, found: &Found) -> Result<Entry> {
         let name = Name::Path(found.path);
         if !is_marked(&found.status) {
-            return if self.unlink_last { Err(Error::Stays { file: name.into() }) } else { Ok(Entry::Plain) };
+            return if self.unlink_last {
+                Err(NameError::Stays { file: name.into() }.into())
+            } else {
+                Ok(Entry::Plain)
+            };
         }
         if !self.removes() {
             // One that did not ask for this removes nothing, and counts where it can. It opens what is dead as well,
@@ -68,7 +72,8 @@ impl Options {
                 .unwrap_or(Entry::Plain));
         }
         let failed = |errno| Error::system("fcntl", name, errno);
-        let user = LastUser::new(found.file, Some((found.directory, found.path))).map_err(failed)?;
+        let home = Home::of(self, found.directory, found.path).map_err(failed)?;
+        let user = LastUser::new(found.file, Some(home)).map_err(failed)?;
         if !user.is_dead().map_err(failed)? {
             return self.enter(user, found).map_err(failed);
         }
@@ -118,8 +123,8 @@ pub(super) struct LastUser {
 
 impl LastUser {
     /// The first share in a file that has no name yet, and the mark on it.
-    pub(super) fn of_new(file: BorrowedFd, mode: u32, at: (BorrowedFd, &Path)) -> Result<LastUser, Errno> {
-        let user = LastUser::new(file, Some(at))?;
+    pub(super) fn of_new(file: BorrowedFd, mode: u32, home: Home) -> Result<LastUser, Errno> {
+        let user = LastUser::new(file, Some(home))?;
         // Before the mark, since a marked file that nobody has locked is dead.
         user.enter()?;
         file::set_mode(file, mode & !MARK_BITS | MARK)?;
@@ -132,8 +137,7 @@ impl LastUser {
         user.enter().is_ok_and(|entered| entered).then_some(user)
     }
 
-    fn new(file: BorrowedFd, at: Option<(BorrowedFd, &Path)>) -> Result<LastUser, Errno> {
-        let home = at.map(|(directory, path)| Home::of(directory, path)).transpose()?;
+    fn new(file: BorrowedFd, home: Option<Home>) -> Result<LastUser, Errno> {
         let forks = forks::count();
         let own = file::reopen(file, OpenMode::Read).map_err(|errno| match errno {
             // KERNEL: without /proc a file behind a descriptor cannot be opened anew.
@@ -191,16 +195,17 @@ impl Drop for LastUser {
 }
 
 /// A name in a directory. The directory is held, so that nobody can put another one in its place.
-struct Home {
+pub(super) struct Home {
     directory: Kept,
     name: CString,
 }
 
 impl Home {
-    fn of(directory: BorrowedFd, path: &Path) -> Result<Home, Errno> {
+    pub(super) fn of(options: &Options, directory: BorrowedFd, path: &Path) -> Result<Home, Errno> {
         let (parent, name) = split(path);
         let c_string = |text: &std::ffi::OsStr| CString::new(text.as_encoded_bytes()).map_err(|_| Errno::EINVAL);
-        Ok(Home { directory: Kept::new(file::open_directory(directory, &c_string(parent)?)?)?, name: c_string(name)? })
+        let directory = options.directory_of(directory, &c_string(parent)?)?;
+        Ok(Home { directory: Kept::new(directory)?, name: c_string(name)? })
     }
 }
 

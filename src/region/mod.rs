@@ -5,13 +5,15 @@
 mod create;
 mod grow;
 mod last_user;
+mod map;
 mod name;
 pub(crate) mod named;
 mod open;
 pub(crate) mod options;
 mod patience;
+pub(crate) mod range_lock;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, RangeLockError, Result};
 use crate::mem::atomic::AtomicBool;
 pub(crate) use crate::mem::buffer::{Destination, Source};
 use crate::mem::fork_lock::ForkLock;
@@ -24,6 +26,7 @@ use crate::sys::file::{self, Status};
 use crate::sys::map::{Advice as KernelAdvice, Sharing};
 use last_user::LastUser;
 use options::{Access, Options};
+use range_lock::RangeLocks;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -49,6 +52,7 @@ pub struct Region {
     growing: ForkLock,
     /// Its share in a file that goes with its last user. Behind the mapping, so that the bytes go first.
     user: Option<LastUser>,
+    range_locks: RangeLocks,
 }
 
 /// What a region was opened from.
@@ -141,6 +145,7 @@ impl Region {
             populate: options.populate,
             growing: ForkLock::default(),
             user: None,
+            range_locks: RangeLocks::new(),
         }
     }
 
@@ -320,6 +325,15 @@ impl Region {
     pub fn views(&self) -> usize {
         // Each view has a share of the mapping.
         if Arc::strong_count(&self.mapping) == 1 { 0 } else { self.mapping.views_past(0) }
+    }
+
+    /// Refuses to let go of a region that somebody still relies on.
+    pub(crate) fn check_unused(&self) -> Result<()> {
+        match (self.views(), self.range_locks()) {
+            (0, 0) => Ok(()),
+            (0, locks) => Err(RangeLockError::Out { locks }.into()),
+            (views, _) => Err(Error::ViewsOut { views, asked: "unmapping it would take their bytes" }),
+        }
     }
 
     /// What there is to know about the region; it asks the kernel, at some cost for each page.

@@ -8,7 +8,7 @@ use super::last_user;
 use super::name::Name;
 use super::open::{c_string, check_kind};
 use super::options::Options;
-use crate::error::{Error, Result};
+use crate::error::{Error, NameError, Result};
 use crate::sys::Errno;
 use crate::sys::file::{self, Kind};
 use std::ffi::{CStr, OsStr};
@@ -80,7 +80,7 @@ fn folder() -> &'static Path {
 
 /// The path of the file that a name stands for.
 fn path_of(name: &OsStr) -> Result<PathBuf> {
-    let refused = |reason| Err(Error::BadName { name: Name::Path(Path::new(name)).into(), reason });
+    let refused = |reason| Err(NameError::Invalid { name: Name::Path(Path::new(name)).into(), reason }.into());
     match without_slash(name)? {
         b"" => refused("is empty"),
         b"." | b".." => refused("is that of a directory"),
@@ -92,7 +92,7 @@ fn path_of(name: &OsStr) -> Result<PathBuf> {
 fn without_slash(name: &OsStr) -> Result<&[u8]> {
     let bare = name.as_bytes();
     let bare = bare.strip_prefix(b"/").unwrap_or(bare);
-    let refused = |reason| Err(Error::BadName { name: Name::Path(Path::new(name)).into(), reason });
+    let refused = |reason| Err(NameError::Invalid { name: Name::Path(Path::new(name)).into(), reason }.into());
     if bare.contains(&b'/') {
         return refused("has a slash inside");
     }
@@ -100,7 +100,7 @@ fn without_slash(name: &OsStr) -> Result<&[u8]> {
         return refused("has a NUL byte inside");
     }
     if bare.len() > LONGEST {
-        return Err(Error::NameTooLong { length: bare.len(), longest: LONGEST });
+        return Err(NameError::TooLong { length: bare.len(), longest: LONGEST }.into());
     }
     Ok(bare)
 }

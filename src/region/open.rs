@@ -1,18 +1,16 @@
-//! How a region comes to be: from a path, from a descriptor, or from a file made for it.
+//! Where a region's file comes from: a path, a descriptor, or it is made.
 
 use super::create::NewFile;
-use super::grow;
-use super::last_user::{self, Entry, Found, LastUser};
+use super::last_user::{self, Entry, Found, Home, LastUser};
+use super::map::Opened;
 use super::name::{Name, split};
 use super::named;
 use super::options::{Access, Options};
 use super::patience::Patience;
 use super::{Backing, Region};
-use crate::error::{Error, Result};
-use crate::mem::mapping::{self, Mapping, Paging, Protector, Request};
+use crate::error::{Error, NameError, Result};
 use crate::sys::Errno;
 use crate::sys::file::{self, Granted, Kind, Status};
-use crate::sys::map::Advice;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -35,8 +33,8 @@ impl Options {
         while links <= MOST_LINKS {
             let name = Name::Path(&path);
             let c_path = c_string(path.as_os_str())?;
-            match file::status_at(directory, &c_path, self.follows()) {
-                Ok(status) => match self.open_existing(directory, &c_path, &path, &status)? {
+            match self.look(directory, &c_path) {
+                Ok(seen) => match self.open_existing(directory, &c_path, &path, seen)? {
                     Some(region) => return Ok(region),
                     None => {
                         patience.start_over(name)?; // it went away meanwhile, or is about to
@@ -52,7 +50,7 @@ impl Options {
                     let found = "is no directory that is open; AT_FDCWD stands for the working directory";
                     return Err(Error::BadDescriptor { fd: directory.as_raw_fd(), found });
                 }
-                Err(errno) => return Err(Error::system("stat", name, errno)),
+                Err(errno) => return Err(self.refusal("stat", name, errno)),
             }
             if let Some(region) = self.create_new(directory, &path)? {
                 return Ok(region);
@@ -98,27 +96,47 @@ impl Options {
         check_granted(fd, granted, self.access)?;
         let user = LastUser::of_descriptor(file.as_fd(), &status);
         let writable = granted == Granted::ReadWrite;
-        self.map_existing(Existing { file, status, user }, name, Backing::Fd, writable)
+        self.map_existing(Opened { file, status, backing: Backing::Fd, writable, user }, name)
+    }
+
+    /// What stands at a path. It is not opened, since to open a device can change its state.
+    fn look(&self, directory: BorrowedFd, path: &CStr) -> Result<Seen, Errno> {
+        if !self.beneath {
+            return Ok(Seen { status: file::status_at(directory, path, self.follows())?, held: None });
+        }
+        let held = file::name_beneath(directory, path)?;
+        Ok(Seen { status: file::status(held.as_fd())?, held: Some(held) })
+    }
+
+    /// A descriptor that names the directory that the last part of a path stands in.
+    pub(super) fn directory_of(&self, directory: BorrowedFd, parent: &CStr) -> Result<OwnedFd, Errno> {
+        if self.beneath {
+            file::open_directory_beneath(directory, parent)
+        } else {
+            file::open_directory(directory, parent)
+        }
     }
 
     /// Opens a file that was there just now; None when it is gone.
-    fn open_existing(
-        &self,
-        directory: BorrowedFd,
-        c_path: &CStr,
-        path: &Path,
-        seen: &Status,
-    ) -> Result<Option<Region>> {
+    fn open_existing(&self, directory: BorrowedFd, c_path: &CStr, path: &Path, seen: Seen) -> Result<Option<Region>> {
         let name = Name::Path(path);
         // One that goes with its last user may have lost that.
-        if self.exclusive && !(self.removes() && last_user::is_marked(seen)) {
+        if self.exclusive && !(self.removes() && last_user::is_marked(&seen.status)) {
             return Err(Error::Exists { file: name.into() });
         }
-        // Asked before opening, since to open a device can change its state.
-        self.check_link(seen.kind, name)?;
-        check_kind(seen.kind, name)?;
-        let file = match file::open(directory, c_path, self.access.open_mode(), self.follows()) {
+        self.check_link(seen.status.kind, name)?;
+        check_kind(seen.status.kind, name)?;
+        let mode = self.access.open_mode();
+        let opened = match &seen.held {
+            Some(held) => file::reopen(held.as_fd(), mode),
+            None => file::open(directory, c_path, mode, self.follows()),
+        };
+        let file = match opened {
             Ok(file) => file,
+            Err(Errno::ENOENT) if seen.held.is_some() => {
+                let reason = "/proc is not there, through which what was found is opened";
+                return Err(NameError::NoBeneath { reason }.into());
+            }
             // Without MAPSHARE_CREATE the next look says so.
             Err(Errno::ENOENT) => return Ok(None),
             Err(_) if self.exclusive => return Err(Error::Exists { file: name.into() }),
@@ -137,12 +155,12 @@ impl Options {
         }
         self.check_owner(&status, name)?;
         let writable = self.access == Access::ReadWrite;
-        self.map_existing(Existing { file, status, user }, name, self.backing(), writable).map(Some)
+        self.map_existing(Opened { file, status, backing: self.backing(), writable, user }, name).map(Some)
     }
 
     /// Whether a symbolic link in the last place of the path is followed: not where the name counts itself.
     pub(super) fn follows(&self) -> bool {
-        !(self.no_follow || self.removes())
+        !(self.no_follow || self.beneath || self.removes())
     }
 
     fn check_link(&self, kind: Kind, name: Name) -> Result<()> {
@@ -163,7 +181,7 @@ impl Options {
         if !self.named || !self.create || [user, 0].contains(&status.owner) {
             return Ok(());
         }
-        Err(Error::Planted { file: name.into(), owner: status.owner, mode: status.mode, user })
+        Err(NameError::Planted { file: name.into(), owner: status.owner, mode: status.mode, user }.into())
     }
 
     fn denied(&self, name: Name) -> Error {
@@ -174,28 +192,20 @@ impl Options {
         Error::AccessDenied { access: self.access.name(), file: name.into(), remedy }
     }
 
-    fn backing(&self) -> Backing {
-        if self.named { Backing::Named } else { Backing::File }
+    /// Why a path was refused.
+    fn refusal(&self, call: &'static str, name: Name, errno: Errno) -> Error {
+        match errno {
+            Errno::EXDEV | Errno::EAGAIN if self.beneath => NameError::OutsideDirectory { file: name.into() }.into(),
+            Errno::ELOOP if self.beneath => NameError::LinkBeneath { file: name.into() }.into(),
+            Errno::ENOSYS if self.beneath => {
+                NameError::NoBeneath { reason: "this kernel has no openat2, which came with Linux 5.6" }.into()
+            }
+            errno => Error::system(call, name, errno),
+        }
     }
 
-    fn map_existing(&self, existing: Existing, name: Name, backing: Backing, writable: bool) -> Result<Region> {
-        let Existing { file, status, user } = existing;
-        let paging = Paging::of(file.as_fd(), &status);
-        self.check_offset(paging)?;
-        if status.size == 0 {
-            check_mappable(file.as_fd(), name)?;
-        }
-        let length = self.length_in(status.size, name)?;
-        let end = self.offset.saturating_add(length);
-        if end > status.size && !(self.create && self.access == Access::ReadWrite) {
-            return Err(if self.create {
-                self.needs_write(name)
-            } else {
-                Error::FileTooShort { file: name.into(), size: status.size, length, offset: self.offset }
-            });
-        }
-        let reaches_end = end >= status.size;
-        self.map(Opened { file, status, paging, backing, writable, reaches_end, length, user }, name)
+    fn backing(&self) -> Backing {
+        if self.named { Backing::Named } else { Backing::File }
     }
 
     /// Makes the file; None when something else has got the name meanwhile.
@@ -207,7 +217,8 @@ impl Options {
         let failed = |call: &'static str| move |errno| Error::system(call, name, errno);
         let (parent, file_name) = split(path);
         let (parent, file_name) = (c_string(parent)?, c_string(file_name)?);
-        let created = NewFile::create(directory, &parent, self.creation_mode());
+        let place = self.directory_of(directory, &parent);
+        let created = place.and_then(|place| NewFile::create(place, self.creation_mode()));
         let (new, file) = created.map_err(|errno| match errno {
             Errno::ENOENT => Error::NotThere { file: name.into(), remedy: ", nor does its directory; make that first" },
             Errno::EACCES => Error::AccessDenied {
@@ -215,17 +226,16 @@ impl Options {
                 file: name.into(),
                 remedy: "choose another directory, or change its permissions",
             },
-            errno => Error::system("create", name, errno),
+            errno => self.refusal("create", name, errno),
         })?;
         let status = file::status(file.as_fd()).map_err(failed("fstat"))?;
-        let paging = Paging::of(file.as_fd(), &status);
-        self.check_offset(paging)?;
-        let length = self.length_in(0, name)?;
-        let user = self.unlink_last.then(|| LastUser::of_new(file.as_fd(), status.mode, (directory, path)));
+        let user = self.unlink_last.then(|| {
+            let home = Home::of(self, directory, path)?;
+            LastUser::of_new(file.as_fd(), status.mode, home)
+        });
         let user = user.transpose().map_err(failed("marking"))?;
-        let backing = self.backing();
-        let opened = Opened { file, status, paging, backing, writable: true, reaches_end: true, length, user };
-        let region = self.map(opened, name)?;
+        let opened = Opened { file, status, backing: self.backing(), writable: true, user };
+        let region = self.map_new(opened, name)?;
         match new.publish(region.file(), &file_name) {
             Ok(()) => Ok(Some(region)),
             Err(Errno::EEXIST) if self.exclusive => Err(Error::Exists { file: name.into() }),
@@ -233,115 +243,13 @@ impl Options {
             Err(errno) => Err(Error::system("link", name, errno)),
         }
     }
-
-    /// Maps a file and sees to it that it has the bytes. A failure leaves the file as it was.
-    fn map(&self, opened: Opened, name: Name) -> Result<Region> {
-        let Opened { file, status, paging, backing, writable, reaches_end, length, user } = opened;
-        let reserve = self.reserve.max(length);
-        let end = paging.file_length_for(self.offset.saturating_add(length));
-        let creates = self.create && self.access == Access::ReadWrite;
-        if creates {
-            grow::check_file_length(name, status.size, self.offset, length)?;
-        }
-        let protection = self.access.protection();
-        let protector = self.protector(file.as_fd(), &status, paging);
-        if protector == Protector::Handler {
-            super::arm()?;
-        }
-        let request = Request {
-            file,
-            identity: (status.device, status.inode),
-            offset: self.offset,
-            length,
-            reserve,
-            protection,
-            sharing: self.access.sharing(),
-            protector,
-        };
-        let mapping = Mapping::new(request, paging).map_err(|errno| match errno {
-            errno if grow::is_no_memory(errno) => Error::NoMemory { length: reserve, place: grow::ADDRESS_SPACE },
-            Errno::ENODEV => not_mappable(name),
-            errno => Error::system("mmap", name, errno),
-        })?;
-        let mut region = Region::new(mapping, self, backing, writable, reaches_end);
-        region.user = user;
-        if creates {
-            // Also when it is long enough: it may have holes.
-            grow::extend(region.file(), name, status.size, self.offset..end, self.sparse)?;
-        }
-        if self.huge_pages {
-            // A request: kernels without huge pages refuse it, and normal pages serve.
-            let _ = region.mapping().advise(region.whole()?, Advice::HugePages);
-        }
-        if let Err(error) = region.bring_in(region.whole()?) {
-            grow::cut_back(region.file(), status.size, end);
-            return Err(error);
-        }
-        Ok(region)
-    }
-
-    /// What keeps accesses from ending in a signal. Files that cannot shrink and live in memory need no handler, so that a
-    /// process that has only those installs none.
-    fn protector(&self, file: BorrowedFd, status: &Status, paging: Paging) -> Protector {
-        if status.is_unnamed && file::seals(file) & file::SEAL_SHRINK != 0 && !paging.is_huge() {
-            Protector::Seal
-        } else if self.no_handler {
-            Protector::SystemCalls
-        } else {
-            Protector::Handler
-        }
-    }
-
-    fn check_offset(&self, paging: Paging) -> Result<()> {
-        let page_size = paging.page_size as u64;
-        if self.offset.is_multiple_of(page_size) {
-            return Ok(());
-        }
-        let below = self.offset - self.offset % page_size;
-        Err(Error::MisalignedFileOffset {
-            offset: self.offset,
-            page_size,
-            below,
-            above: below.saturating_add(page_size),
-        })
-    }
-
-    /// The length to map of a file of `size` bytes: the one asked for, or what there is behind the offset.
-    fn length_in(&self, size: u64, name: Name) -> Result<u64> {
-        if self.length != 0 {
-            return Ok(self.length);
-        }
-        if size == self.offset || size == 0 {
-            return Err(Error::EmptyMapping { file: name.into(), offset: self.offset });
-        }
-        let behind = || Error::BehindEnd { file: name.into(), size, offset: self.offset };
-        size.checked_sub(self.offset).ok_or_else(behind)
-    }
-
-    fn needs_write(&self, name: Name) -> Error {
-        Error::CreateNeedsWrite { file: name.into(), access: self.access.name() }
-    }
 }
 
-/// A file that was there.
-struct Existing {
-    file: OwnedFd,
+/// What stands at a path.
+struct Seen {
     status: Status,
-    user: Option<LastUser>,
-}
-
-/// A file that is ready to be mapped.
-struct Opened {
-    file: OwnedFd,
-    status: Status,
-    paging: Paging,
-    backing: Backing,
-    /// Whether the descriptor allows shared writing.
-    writable: bool,
-    /// Whether the range reaches the end of the file.
-    reaches_end: bool,
-    length: u64,
-    user: Option<LastUser>,
+    /// Names it whatever happens to the path.
+    held: Option<OwnedFd>,
 }
 
 pub(super) fn check_kind(kind: Kind, name: Name) -> Result<()> {
@@ -374,18 +282,6 @@ fn check_granted(fd: i32, granted: Granted, access: Access) -> Result<()> {
         Granted::Read | Granted::ReadWrite => return Ok(()),
     };
     Err(Error::AccessExceeded { access: access.name(), granted, remedy })
-}
-
-/// Files of /proc are empty by their own account; only the kernel knows that they cannot be mapped.
-fn check_mappable(file: BorrowedFd, name: Name) -> Result<()> {
-    if mapping::can_be_mapped(file) { Ok(()) } else { Err(not_mappable(name)) }
-}
-
-fn not_mappable(name: Name) -> Error {
-    Error::NotMappable {
-        file: name.into(),
-        found: "a file that its file system cannot map, as those of /proc and /sys",
-    }
 }
 
 pub(super) fn c_string(path: &OsStr) -> Result<CString> {

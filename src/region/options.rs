@@ -66,6 +66,7 @@ pub struct Options {
     pub(super) exclusive: bool,
     pub(super) sparse: bool,
     pub(super) no_follow: bool,
+    pub(super) beneath: bool,
     pub(super) populate: bool,
     pub(super) locked: bool,
     pub(super) huge_pages: bool,
@@ -137,6 +138,13 @@ impl Options {
     /// Refuses a symbolic link in the last place of the path.
     pub fn no_follow(mut self, yes: bool) -> Options {
         self.no_follow = yes;
+        self
+    }
+
+    /// Refuses a path that leads out of the directory it counts from, and a symbolic link anywhere in it: for paths that
+    /// come from others.
+    pub fn beneath(mut self, yes: bool) -> Options {
+        self.beneath = yes;
         self
     }
 

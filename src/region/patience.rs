@@ -1,7 +1,7 @@
 //! Starting over when others were faster.
 
 use super::name::Name;
-use crate::error::{Error, Result};
+use crate::error::{NameError, Result};
 use crate::mem::backoff::Backoff;
 use crate::sys::clock;
 
@@ -25,7 +25,7 @@ impl Patience {
     pub(super) fn start_over(&mut self, name: Name) -> Result<()> {
         let now = clock::monotonic_ns();
         if now > *self.end.get_or_insert(now + LONGEST) {
-            return Err(Error::Restless { file: name.into(), seconds: LONGEST / 1_000_000_000 });
+            return Err(NameError::Restless { file: name.into(), seconds: LONGEST / 1_000_000_000 }.into());
         }
         self.backoff.wait();
         Ok(())

@@ -117,6 +117,42 @@ pub(crate) fn open_directory(directory: BorrowedFd, path: &CStr) -> Result<Owned
     openat(directory, path, libc::O_PATH | libc::O_DIRECTORY, 0)
 }
 
+/// As `open_directory`, beneath `directory` only, and through no symbolic link.
+pub(crate) fn open_directory_beneath(directory: BorrowedFd, path: &CStr) -> Result<OwnedFd, Errno> {
+    openat2_beneath(directory, path, libc::O_PATH | libc::O_DIRECTORY)
+}
+
+/// A descriptor that only names what stands at a path beneath `directory`, whatever it is: EXDEV when the path leads out
+/// of the directory, ELOOP when a part of it is a symbolic link.
+pub(crate) fn name_beneath(directory: BorrowedFd, path: &CStr) -> Result<OwnedFd, Errno> {
+    openat2_beneath(directory, path, libc::O_PATH)
+}
+
+/// openat2(2). KERNEL: since 5.6; ENOSYS before.
+fn openat2_beneath(directory: BorrowedFd, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+    const ATTEMPTS: usize = 1000;
+    // SAFETY: an open_how is integers, of which zero means nothing.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = u64::from((flags | libc::O_CLOEXEC).cast_unsigned());
+    how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
+    let fd = directory.as_raw_fd();
+    let mut attempts = 0..ATTEMPTS;
+    loop {
+        let size = size_of_val(&how);
+        // SAFETY: the path is NUL-terminated, and the struct has the size given.
+        let result = unsafe { libc::syscall(libc::SYS_openat2, fd, path.as_ptr(), &raw const how, size) };
+        if let Ok(fd) = i32::try_from(result).map_err(|_| Errno::EMFILE).and_then(Errno::check) {
+            // SAFETY: openat2 has just made this descriptor and nobody else knows it.
+            return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+        // EAGAIN: something was renamed while the kernel went through a `..`, so that it could not tell where that leads.
+        match Errno::last() {
+            Errno::EAGAIN if attempts.next().is_some() => {}
+            errno => return Err(errno),
+        }
+    }
+}
+
 /// A new file in `directory` that has no name yet (open(2), O_TMPFILE).
 pub(crate) fn create_unnamed(directory: BorrowedFd, mode: u32) -> Result<OwnedFd, Errno> {
     openat(directory, c".", libc::O_TMPFILE | libc::O_RDWR, mode)

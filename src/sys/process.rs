@@ -61,9 +61,25 @@ pub(crate) fn thread_exists(thread: u32) -> bool {
 
 /// Runs `child` in the child of every fork(3) from now on.
 pub(crate) fn on_fork(child: extern "C" fn()) -> Result<(), Errno> {
-    let child: unsafe extern "C" fn() = child;
-    // SAFETY: the handler is a function of this library, which is linked `-z nodelete`: it stays.
-    let rc = unsafe { libc::pthread_atfork(None, None, Some(child)) };
+    register_fork_handlers(None, None, child)
+}
+
+/// Runs `before` before every fork(3) from now on, and `parent` and `child` after it.
+pub(crate) fn around_fork(
+    before: extern "C" fn(),
+    parent: extern "C" fn(),
+    child: extern "C" fn(),
+) -> Result<(), Errno> {
+    register_fork_handlers(Some(before), Some(parent), child)
+}
+
+fn register_fork_handlers(
+    before: Option<unsafe extern "C" fn()>,
+    parent: Option<unsafe extern "C" fn()>,
+    child: unsafe extern "C" fn(),
+) -> Result<(), Errno> {
+    // SAFETY: the handlers are functions of this library, which is linked `-z nodelete`: they stay.
+    let rc = unsafe { libc::pthread_atfork(before, parent, Some(child)) };
     if rc == 0 { Ok(()) } else { Err(Errno(rc)) }
 }
 

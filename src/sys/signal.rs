@@ -263,4 +263,13 @@ impl SignalsBlocked {
         // SAFETY: only asks a set that `new` has filled.
         unsafe { libc::sigismember(&self.before, libc::SIGBUS) == 1 }
     }
+    /// Sleeps with the signals of before let in; EINTR when a handler has run (ppoll(2), which no SA_RESTART restarts).
+    pub(crate) fn sleep(&self, nanoseconds: u64) -> Result<(), Errno> {
+        let time = libc::timespec {
+            tv_sec: (nanoseconds / 1_000_000_000).cast_signed(),
+            tv_nsec: (nanoseconds % 1_000_000_000).cast_signed(),
+        };
+        // SAFETY: no descriptors; the time and the set, which `new` has filled, are ours and stay for the call.
+        Errno::check(unsafe { libc::ppoll(std::ptr::null_mut(), 0, &time, &self.before) }).map(drop)
+    }
 }

@@ -40,6 +40,12 @@ int main(void) {
     REFUSED(try_open("file/below", 0, MAPSHARE_READ_ONLY, 0, 0), ENOTDIR);
     REFUSED(try_open("file", MAPSHARE_CREATE | MAPSHARE_EXCLUSIVE, MAPSHARE_READ_WRITE, 0, 1), EEXIST);
     REFUSED(try_open("link", MAPSHARE_NO_FOLLOW, MAPSHARE_READ_ONLY, 0, 0), ELOOP);
+    if (try_open("./file", MAPSHARE_BENEATH, MAPSHARE_READ_ONLY, 0, 0) != -EOPNOTSUPP) { /* valgrind has no openat2 */
+        CHECK(try_open("./file", MAPSHARE_BENEATH, MAPSHARE_READ_ONLY, 0, 0) == 0);
+        REFUSED(try_open("link", MAPSHARE_BENEATH, MAPSHARE_READ_ONLY, 0, 0), ELOOP);
+        REFUSED(try_open("../file", MAPSHARE_BENEATH, MAPSHARE_READ_ONLY, 0, 0), EACCES);
+        REFUSED(try_open("fifo", MAPSHARE_BENEATH, MAPSHARE_READ_WRITE, 0, 0), ENODEV);
+    }
     REFUSED(try_open("fifo", 0, MAPSHARE_READ_WRITE, 0, 0), ENODEV);
     REFUSED(try_open("directory", 0, MAPSHARE_READ_ONLY, 0, 0), ENODEV);
     REFUSED(try_open("/dev/null", 0, MAPSHARE_READ_ONLY, 0, 0), ENODEV);
@@ -99,6 +105,9 @@ int main(void) {
     REFUSED(mapshare_release(region, bytes), EINVAL);
     REFUSED(mapshare_info(region, NULL, 8), EINVAL);
     REFUSED(mapshare_protect(region, MAPSHARE_COPY_ON_WRITE), EINVAL);
+    REFUSED(mapshare_lock_range(region, 0, 1, 0, 0), EINVAL);
+    REFUSED(mapshare_lock_range(region, 0, 101, MAPSHARE_LOCK_SHARED, 0), ERANGE);
+    REFUSED(mapshare_unlock_range(region, 0, 1), EPERM);
     REFUSED(mapshare_resize(region, 0), EINVAL);
 
     CHECK(mapshare_view(region, 0, 1, &view) == 0);

@@ -2,7 +2,7 @@
 
 use super::doors::{Failure, Outcome};
 use mapshare::ffi::options::{mapshare_options, mapshare_region, mapshare_region_info};
-use mapshare::ffi::{access, library, named, open, region, view};
+use mapshare::ffi::{access, library, named, open, range_lock, region, view};
 use std::ffi::{CStr, CString, OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -176,6 +176,15 @@ impl Token {
 
     pub(crate) fn advise(self, offset: u64, length: u64, advice: u32) -> Outcome {
         outcome("mapshare_advise", region::mapshare_advise(self.pointer(), offset, length, advice)).map(drop)
+    }
+
+    pub(crate) fn lock_range(self, offset: u64, length: u64, mode: u32, timeout_ns: i64) -> Outcome {
+        let result = range_lock::mapshare_lock_range(self.pointer(), offset, length, mode, timeout_ns);
+        outcome("mapshare_lock_range", result).map(drop)
+    }
+
+    pub(crate) fn unlock_range(self, offset: u64, length: u64) -> Outcome {
+        outcome("mapshare_unlock_range", range_lock::mapshare_unlock_range(self.pointer(), offset, length)).map(drop)
     }
 
     pub(crate) fn length(self) -> Outcome<u64> {

@@ -2,10 +2,11 @@
 
 use super::c::{self, Token};
 use mapshare::ffi::options::*;
-use mapshare::{Access, Advice, Backing, Error, Flush, Options, Region, View};
+use mapshare::{Access, Advice, Backing, Error, Flush, LockMode, Options, Region, View};
 use std::ffi::OsStr;
 use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::path::Path;
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
@@ -68,6 +69,7 @@ fn rust_options(options: &mapshare_options) -> Options {
         .locked(flag(MAPSHARE_LOCKED))
         .huge_pages(flag(MAPSHARE_HUGE_PAGES))
         .no_follow(flag(MAPSHARE_NO_FOLLOW))
+        .beneath(flag(MAPSHARE_BENEATH))
         .sparse(flag(MAPSHARE_SPARSE))
         .unlink_last(flag(MAPSHARE_UNLINK_LAST))
 }
@@ -267,6 +269,25 @@ impl Opened {
         match self {
             Opened::Rust { region, .. } => Ok(Self::region(region).advise(offset, length, rust_advice(advice))?),
             Opened::C { token, .. } => token.advise(offset, length, advice),
+        }
+    }
+
+    /// Locks for this thread; a negative timeout stands for ever.
+    pub(crate) fn lock_range(&self, offset: u64, length: u64, mode: u32, timeout_ns: i64) -> Outcome {
+        match self {
+            Opened::Rust { region, .. } => {
+                let mode = if mode == MAPSHARE_LOCK_SHARED { LockMode::Shared } else { LockMode::Exclusive };
+                let timeout = u64::try_from(timeout_ns).ok().map(Duration::from_nanos);
+                Ok(Self::region(region).lock_range(offset, length, mode, timeout)?)
+            }
+            Opened::C { token, .. } => token.lock_range(offset, length, mode, timeout_ns),
+        }
+    }
+
+    pub(crate) fn unlock_range(&self, offset: u64, length: u64) -> Outcome {
+        match self {
+            Opened::Rust { region, .. } => Ok(Self::region(region).unlock_range(offset, length)?),
+            Opened::C { token, .. } => token.unlock_range(offset, length),
         }
     }
 

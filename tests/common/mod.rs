@@ -5,8 +5,8 @@
 pub(crate) mod c;
 pub(crate) mod doors;
 pub(crate) mod files;
-pub(crate) mod header;
 pub(crate) mod forks;
+pub(crate) mod header;
 pub(crate) mod names;
 pub(crate) mod process;
 pub(crate) mod programs;

@@ -241,3 +241,25 @@ impl Drop for StopAtEnd<'_> {
         self.0.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }
+
+/// Waits until it is so; fails when it has not become so in ten seconds.
+#[track_caller]
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{what}: not in ten seconds");
+        std::thread::yield_now();
+    }
+}
+
+/// The calling thread's number in the kernel.
+pub(crate) fn thread_id() -> i32 {
+    // SAFETY: it only asks.
+    unsafe { libc::gettid() }
+}
+
+/// Whether a thread of this process is in that system call.
+pub(crate) fn is_in_call(thread: i32, number: i64) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).unwrap_or_default();
+    call.split(' ').next() == Some(&number.to_string())
+}

@@ -5,10 +5,11 @@ import errno
 import os
 import pathlib
 
-CREATE, EXCLUSIVE, POPULATE, LOCKED, HUGE_PAGES, NO_FOLLOW, SPARSE = 1, 2, 4, 8, 16, 32, 128
+CREATE, EXCLUSIVE, POPULATE, LOCKED, HUGE_PAGES, NO_FOLLOW, BENEATH, SPARSE = 1, 2, 4, 8, 16, 32, 64, 128
 UNLINK_LAST = 256
 READ_ONLY, READ_WRITE, COPY_ON_WRITE = 0, 1, 2
 FLUSH_ASYNC = 1
+LOCK_SHARED, LOCK_EXCLUSIVE = 1, 2
 
 
 class Options(ctypes.Structure):
@@ -29,10 +30,14 @@ class Info(ctypes.Structure):
     ] + [(name, ctypes.c_uint32) for name in "access backing seals views".split()]
 
 
+# Where Linux has two names for a number, Python knows the other one.
+NAMES = {**errno.errorcode, errno.EDEADLK: "EDEADLK"}
+
+
 class MapshareError(Exception):
     def __init__(self, code, text):
         super().__init__(text)
-        self.code, self.name, self.text = code, errno.errorcode.get(code), text
+        self.code, self.name, self.text = code, NAMES.get(code), text
 
 
 def find():
@@ -80,6 +85,8 @@ for _name, _arguments in {
     "length": [_POINTER],
     "info": [_POINTER, _POINTER, _SIZE],
     "fd": [_POINTER],
+    "lock_range": [_POINTER, _U64, _U64, _U32, ctypes.c_int64],
+    "unlock_range": [_POINTER, _U64, _U64],
     "view": [_POINTER, _U64, _U64, _POINTER],
     "release": [_POINTER, _POINTER],
 }.items():

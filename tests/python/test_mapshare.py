@@ -260,6 +260,24 @@ class Sharing(Test):
         self.assertEqual((info.length, info.offset, info.file_length), (5000, 4096, 10000))
         self.assertEqual(info.inode, os.stat(path).st_ino)
 
+    def test_beneath(self):
+        self.file("file", b"bytes")
+        os.symlink("file", self.path("link"))
+        directory = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        self.addCleanup(os.close, directory)
+
+        def open_at(path):
+            options, region = Options(flags=library.BENEATH), ctypes.c_void_p()
+            arguments = ctypes.byref(options), ctypes.sizeof(options), ctypes.byref(region)
+            mapshare.mapshare_open_at(directory, path, *arguments)
+            self.addCleanup(self.close, region)
+            return region
+
+        self.assertEqual(read(open_at(b"file"), 0, 5), b"bytes")
+        self.refused("ELOOP", ["symbolic link", "MAPSHARE_BENEATH"], open_at, b"link")
+        self.refused("EACCES", ["leads out"], open_at, b"../file")
+        self.refused("EACCES", ["leads out"], open_at, os.fsencode(self.path("file")))
+
     def test_the_rest(self):
         region = self.region(self.path("file"), flags=CREATE, access=READ_WRITE, length=100)
         mapshare.mapshare_fill(region, 0, 10, ord("a"))
