@@ -17,6 +17,7 @@ POPULATE = 4
 LOCKED = 8
 HUGE_PAGES = 16
 NO_FOLLOW = 32
+BENEATH = 64
 SPARSE = 128
 UNLINK_LAST = 256
 NO_HANDLER = 512
@@ -33,6 +34,8 @@ ADVISE_HUGE_PAGES = 5
 BACKING_FILE = 1
 BACKING_NAMED = 2
 BACKING_FD = 4
+LOCK_SHARED = 1
+LOCK_EXCLUSIVE = 2
 
 
 class mapshare_region(ctypes.Structure):
@@ -139,6 +142,8 @@ mapshare_advise = _function("mapshare_advise", c_int, region_p, c_uint64, c_uint
 mapshare_length = _function("mapshare_length", c_int64, region_p)
 mapshare_info = _function("mapshare_info", c_int, region_p, POINTER(mapshare_region_info), c_size_t)
 mapshare_fd = _function("mapshare_fd", c_int, region_p)
+mapshare_lock_range = _function("mapshare_lock_range", c_int, region_p, c_uint64, c_uint64, c_uint32, c_int64)
+mapshare_unlock_range = _function("mapshare_unlock_range", c_int, region_p, c_uint64, c_uint64)
 mapshare_version = _function("mapshare_version", c_char_p)
 mapshare_version_number = _function("mapshare_version_number", c_uint32)
 mapshare_strerror = _function("mapshare_strerror", c_char_p, c_int)

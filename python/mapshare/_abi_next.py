@@ -10,15 +10,12 @@ from ctypes import POINTER, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void
 
 from ._abi import _function, options_p, region_p
 
-BENEATH = 64
 BACKING_ANONYMOUS = 3
 SEAL_SEAL = 1
 SEAL_SHRINK = 2
 SEAL_GROW = 4
 SEAL_WRITE = 8
 SEAL_FUTURE_WRITE = 16
-LOCK_SHARED = 1
-LOCK_EXCLUSIVE = 2
 MUTEX_SIZE = 64
 OWNER_DIED = 1
 QUEUE_SINGLE_PRODUCER = 1
@@ -53,8 +50,6 @@ mapshare_open_anonymous = _function("mapshare_open_anonymous", c_int, options_p,
 mapshare_send = _function("mapshare_send", c_int, region_p, c_int, c_uint32)
 mapshare_receive = _function("mapshare_receive", c_int, c_int, options_p, c_size_t, POINTER(region_p))
 mapshare_seal = _function("mapshare_seal", c_int, region_p, c_uint32)
-mapshare_lock_range = _function("mapshare_lock_range", c_int, region_p, c_uint64, c_uint64, c_uint32, c_int64)
-mapshare_unlock_range = _function("mapshare_unlock_range", c_int, region_p, c_uint64, c_uint64)
 
 # load, store, swap, add, and, or, compare_swap of both sizes.
 for _bits, _number in ((32, c_uint32), (64, c_uint64)):

@@ -8,7 +8,7 @@ import operator
 import sys
 from typing import TYPE_CHECKING, SupportsIndex, Tuple, TypedDict, Union
 
-from . import _abi, _abi_next
+from . import _abi
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Unpack
@@ -26,7 +26,7 @@ FLAGS = {
     "no_follow": _abi.NO_FOLLOW,
     "sparse": _abi.SPARSE,
     "no_handler": _abi.NO_HANDLER,
-    "beneath": _abi_next.BENEATH,
+    "beneath": _abi.BENEATH,
     "unlink_last": _abi.UNLINK_LAST,
 }
 NUMBERS = {"offset": "offset", "length": "length", "reserve": "reserve", "permissions": "mode"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Optional, Protocol, Type, Union
 
-from . import _abi_next
+from . import _abi, _abi_next
 from ._arguments import access, u64
 from ._handle import Handle
 from ._waiting import resumed
@@ -42,7 +42,7 @@ class RangeLock:
 
     def unlock(self) -> None:
         """On the thread that locked. PermissionError when it is unlocked already."""
-        _abi_next.mapshare_unlock_range(self._handle.token, self._offset, self._length)
+        _abi.mapshare_unlock_range(self._handle.token, self._offset, self._length)
 
     def __enter__(self) -> RangeLock:
         return self
@@ -96,10 +96,10 @@ class Sharing:
         lock of a region that is not "r+"; ERANGE; EOPNOTSUPP where the file system has no locks.
         """
         start, count = u64("offset", offset), u64("length", length)
-        mode = _abi_next.LOCK_SHARED if shared else _abi_next.LOCK_EXCLUSIVE
+        mode = _abi.LOCK_SHARED if shared else _abi.LOCK_EXCLUSIVE
         resumed(
             "mapshare_lock_range",
-            lambda ns: _abi_next.mapshare_lock_range(self._handle.token, start, count, mode, ns),
+            lambda ns: _abi.mapshare_lock_range(self._handle.token, start, count, mode, ns),
             timeout,
         )
         return RangeLock(self._handle, start, count)

@@ -161,6 +161,9 @@ class Opening(Test):
         folder = os.open(self.folder, os.O_RDONLY)
         with mapshare.open("file", dir_fd=folder) as region:
             self.assertEqual(region[:5], b"bytes")
+            self.assertIsInstance(
+                self.refused("EACCES", mapshare.open, "../file", dir_fd=folder, beneath=True), PermissionError
+            )
         os.close(folder)
 
     def test_modes(self):
