@@ -1,4 +1,4 @@
-//! Runs `python.py` with the shared library of this build.
+//! Runs `python.py` and `package.py` with the shared library of this build.
 
 mod common;
 
@@ -7,12 +7,16 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python.py");
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = std::env::var_os("PYTHON").unwrap_or("python3".into());
-    let run = Command::new(&python).arg(script).env("MAPSHARE_LIBRARY", Library::path()).status();
-    match run {
-        Ok(status) if status.success() => {}
-        Ok(status) => println!("SKIPPED python: the script ended with {status}"),
-        Err(error) => println!("SKIPPED python: {} cannot be run: {error}", python.display()),
+    for script in ["python.py", "package.py"] {
+        let mut command = Command::new(&python);
+        command.arg("-B").arg(top.join("benches").join(script));
+        command.env("MAPSHARE_LIBRARY", Library::path()).env("PYTHONPATH", top.join("python"));
+        match command.status() {
+            Ok(status) if status.success() => {}
+            Ok(status) => println!("SKIPPED {script}: the script ended with {status}"),
+            Err(error) => println!("SKIPPED {script}: {} cannot be run: {error}", python.display()),
+        }
     }
 }

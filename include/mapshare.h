@@ -765,6 +765,19 @@ int mapshare_view(struct mapshare_region *region, uint64_t offset, uint64_t leng
 int mapshare_release(struct mapshare_region *region, void *pointer);
 
 /**
+ * Where this process counts, in all its views together, the pages that were lost. Bindings that read a view at the
+ * speed of memory look at it after each access: as long as it stands where it stood when mapshare_release last
+ * returned 0 for a view of the region, the access met the file's own bytes. When it has changed, mapshare_read of the
+ * same range tells whether they were lost.
+ *
+ * @return The address of a number that goes up before zeros take a page's place, and again after; it stays valid, and
+ *   is only read.
+ *
+ * Threads: any; an aligned load sees the number whole. Signals: safe in a handler. Fork: the child counts on its own.
+ */
+const uint64_t *mapshare_lost_count(void);
+
+/**
  * Makes a region and its file longer or shorter. What is added reads as zeros, and its storage is reserved unless the
  * region was opened MAPSHARE_SPARSE. Growing never cuts a file that others have made longer still; shrinking does.
  *

@@ -155,6 +155,7 @@ fn each_python_example_is_short_and_runs() {
         }
         let folder = Folder::new();
         let mut command = workshop.command(Path::new("python3"), &folder);
+        command.env("PYTHONPATH", package().join("python"));
         assert_good(&source.display().to_string(), &run(command.arg("-B").arg(&source).arg("example.bin")));
     }
 }

@@ -21,6 +21,37 @@ fn refresh(region: Token) {
     region.refresh().unwrap();
 }
 
+/// What `mapshare_lost_count` counts.
+fn lost_count() -> u64 {
+    let address = mapshare::ffi::view::mapshare_lost_count();
+    // SAFETY: the library's own, for ever.
+    unsafe { address.read_volatile() }
+}
+
+#[test]
+fn the_count_of_lost_pages_tells_of_each_and_of_nothing_else() {
+    in_own_process(the_count_of_lost_pages_tells_of_each_and_of_nothing_else, || {
+        let folder = Folder::new();
+        let page = page();
+        let (region, path, _) = region_with_pattern(&folder, "file", 8);
+        let view = region.view(0, 8 * page).unwrap();
+        files::set_length(&path, 4 * page);
+        peek(at(view, 3, 5));
+        refused(region.read(5 * page, &mut [0]), ENXIO, &[]);
+        assert_eq!(lost_count(), 0, "no page of the view was lost so far");
+        for number in 5..8 {
+            let before = lost_count();
+            peek(at(view, number, 0));
+            let after = lost_count();
+            assert!(after > before, "page {number}");
+            peek(at(view, number, 1));
+            assert_eq!(lost_count(), after, "lost already");
+        }
+        refused(region.release(view), ENXIO, &[]);
+        region.unmap().unwrap();
+    });
+}
+
 #[test]
 fn a_lost_page_reads_zeros_takes_writes_and_every_call_on_it_says_so() {
     let folder = Folder::new();

@@ -3,6 +3,7 @@
 use super::guard::guard;
 use super::open::enter;
 use super::options::mapshare_region;
+use crate::View;
 use crate::error::Error;
 use std::ffi::{c_int, c_void};
 
@@ -62,4 +63,18 @@ pub unsafe extern "C" fn mapshare_view(
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_release(region: *mut mapshare_region, pointer: *mut c_void) -> c_int {
     guard("mapshare_release", || enter(region)?.recall(pointer.cast())?.check())
+}
+
+/// Where this process counts, in all its views together, the pages that were lost. Bindings that read a view at the
+/// speed of memory look at it after each access: as long as it stands where it stood when mapshare_release last
+/// returned 0 for a view of the region, the access met the file's own bytes. When it has changed, mapshare_read of the
+/// same range tells whether they were lost.
+///
+/// @return The address of a number that goes up before zeros take a page's place, and again after; it stays valid, and
+///   is only read.
+///
+/// Threads: any; an aligned load sees the number whole. Signals: safe in a handler. Fork: the child counts on its own.
+#[unsafe(no_mangle)]
+pub extern "C" fn mapshare_lost_count() -> *const u64 {
+    View::lost_count()
 }

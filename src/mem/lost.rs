@@ -15,6 +15,8 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 const BITS: usize = u64::BITS as usize;
+/// How many notes of lost pages this process has made, of all mappings: two for each page.
+static NOTES: AtomicU64 = AtomicU64::new(0);
 /// How long a state that another thread is about to end is waited for. A fork can leave it behind without that thread.
 const PATIENCE_NS: u64 = 1_000_000_000;
 
@@ -168,6 +170,7 @@ impl Lost {
         if let Some(word) = self.bits().get(page / BITS) {
             word.fetch_or(1 << (page % BITS), Ordering::SeqCst);
         }
+        NOTES.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Why the last page was lost.
@@ -309,6 +312,11 @@ impl Drop for Lost {
             debug_assert_eq!(unmapped, Ok(()));
         }
     }
+}
+
+/// Where the count of all notes stands. It goes up before zeros are there, and again after.
+pub(super) fn notes() -> &'static AtomicU64 {
+    &NOTES
 }
 
 /// Waits for a state that another thread is about to bring about; whether it did.

@@ -49,6 +49,7 @@ int main(void) {
     memcpy(view, "HELLO", 5);
     CHECK(mapshare_unmap(region) == -EBUSY);
     CHECK(mapshare_release(region, view) == 0);
+    CHECK(*mapshare_lost_count() == 0);
     CHECK(mapshare_read(region, 10, buffer, 5) == 0 && memcmp(buffer, "HELLO", 5) == 0);
 
     fd = mapshare_fd(region);

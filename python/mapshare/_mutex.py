@@ -1,0 +1,133 @@
+"""A lock in a region, that outlives its owner's death."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+from types import TracebackType
+from typing import NamedTuple, Optional, Type
+
+from . import _abi_next
+from ._arguments import u64
+from ._region import Region
+from ._waiting import resumed
+
+
+class Owner(NamedTuple):
+    """What `Mutex.owner` tells: for people and tools."""
+
+    pid: int
+    tid: int
+    alive: bool
+    waiters: int
+
+
+class OwnerDied(OSError):
+    """The lock's last owner died while it held the lock. You hold it now, and its data may be half written.
+
+    Use it as a context manager: its end says that the data are whole again, and unlocks. When an exception leaves it
+    the lock is unlocked without that, and the next owner is told the same:
+
+        try:
+            with mutex:
+                change(data)
+        except mapshare.OwnerDied as died:
+            with died:
+                repair(data)
+
+    Or call `mutex.recover()` and `mutex.unlock()` by hand. One that nobody handles unlocks when it is forgotten.
+    """
+
+    def __init__(self, mutex: Mutex) -> None:
+        text = f"the owner of the lock at offset {mutex.offset} died: the data may be half written (EOWNERDEAD)"
+        super().__init__(errno.EOWNERDEAD, text)
+        self.mutex = mutex
+        self._holds = True
+
+    def __enter__(self) -> Mutex:
+        self._holds = False
+        return self.mutex
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        try:
+            if error is None:
+                self.mutex.recover()
+        finally:
+            self.mutex.unlock()
+
+    def handled(self) -> None:
+        """The lock is in other hands: forgetting this exception leaves it alone."""
+        self._holds = False
+
+    def __del__(self) -> None:
+        if getattr(self, "_holds", False):
+            try:
+                self.mutex.unlock()
+            except OSError:
+                pass  # unlocked by hand, or forgotten on another thread: the lock then goes with its own
+
+
+class Mutex:
+    """A lock of `Mutex.SIZE` bytes (64) at `offset` of a region, a multiple of 8. `Mutex.create` makes one.
+
+    with mutex: ... locks and unlocks. It is the locking thread's. When its owner dies, whether a thread or a process,
+    the next one has it within milliseconds and gets `OwnerDied`.
+
+    OSError: EBADMSG when no lock stands there or it was damaged; EPROTONOSUPPORT for one of another version; EDEADLK
+    when this thread holds it already; PermissionError (EPERM) when it is not this thread's to unlock.
+    """
+
+    SIZE = _abi_next.MUTEX_SIZE
+    __slots__ = ("_region", "offset")
+
+    def __init__(self, region: Region, offset: int = 0) -> None:
+        self._region = region
+        #: First byte, counted from the region's start.
+        self.offset = u64("offset", offset)
+
+    @classmethod
+    def create(cls, region: Region, offset: int = 0) -> Mutex:
+        """Makes a lock out of `Mutex.SIZE` bytes of zeros. FileExistsError when one stands there, OSError EBADMSG when
+        something else does: fill its bytes with zeros first."""
+        _abi_next.mapshare_mutex_init(region._handle.token, u64("offset", offset))
+        return cls(region, offset)
+
+    def lock(self, timeout: Optional[float] = None) -> None:
+        """Waits for the lock. `timeout` is seconds, 0 only tries, None is for ever; TimeoutError when they have passed.
+        Ctrl-C ends the wait. `OwnerDied`: you hold it, see there."""
+        died = resumed(
+            "mapshare_mutex_lock",
+            lambda ns: _abi_next.mapshare_mutex_lock(self._region._handle.token, self.offset, ns),
+            timeout,
+        )
+        if died == _abi_next.OWNER_DIED:
+            raise OwnerDied(self)
+
+    def unlock(self) -> None:
+        """Lets the next one have it."""
+        _abi_next.mapshare_mutex_unlock(self._region._handle.token, self.offset)
+
+    def recover(self) -> None:
+        """Says that the data are whole again after `OwnerDied`; until then every next owner is told."""
+        _abi_next.mapshare_mutex_recover(self._region._handle.token, self.offset)
+
+    def owner(self) -> Owner:
+        """Who holds it: pid and tid 0 when nobody does."""
+        owner = _abi_next.mapshare_owner()
+        size = ctypes.sizeof(owner)
+        _abi_next.mapshare_mutex_owner(self._region._handle.token, self.offset, owner, size)
+        return Owner(owner.pid, owner.tid, bool(owner.alive), owner.waiters)
+
+    def __enter__(self) -> Mutex:
+        self.lock()
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.unlock()
+
+    def __repr__(self) -> str:
+        return f"<mapshare.Mutex at {self.offset} of {self._region!r}>"

@@ -1,0 +1,105 @@
+"""What regions do with other processes: hand-over, seals, locks of ranges."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Optional, Protocol, Type, Union
+
+from . import _abi, _abi_next
+from ._arguments import access, u64
+from ._handle import Handle
+from ._waiting import resumed
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Seal = Literal["seal", "shrink", "grow", "write", "future_write"]
+
+SEALS = {
+    "seal": _abi_next.SEAL_SEAL,
+    "shrink": _abi_next.SEAL_SHRINK,
+    "grow": _abi_next.SEAL_GROW,
+    "write": _abi_next.SEAL_WRITE,
+    "future_write": _abi_next.SEAL_FUTURE_WRITE,
+}
+
+
+class HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+
+def descriptor(socket: Union[int, HasFileno]) -> int:
+    return socket if isinstance(socket, int) else socket.fileno()
+
+
+class RangeLock:
+    """A lock that `Region.lock_range` has taken: a context manager that unlocks at its end."""
+
+    __slots__ = ("_handle", "_offset", "_length")
+
+    def __init__(self, handle: Handle, offset: int, length: int) -> None:
+        self._handle, self._offset, self._length = handle, offset, length
+
+    def unlock(self) -> None:
+        """On the thread that locked. PermissionError when it is unlocked already."""
+        _abi.mapshare_unlock_range(self._handle.token, self._offset, self._length)
+
+    def __enter__(self) -> RangeLock:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.unlock()
+
+
+class Sharing:
+    """The methods of `Region` that need other processes to make sense."""
+
+    __slots__ = ()
+
+    _handle: Handle
+
+    def send(self, socket: Union[int, HasFileno], mode: str = "r") -> None:
+        """Hands the region to whoever calls `mapshare.receive` at the other end of a connected Unix socket.
+
+        `mode` is the most that the receiver may do: "r", "r+" or "c". PermissionError for more than this region grants,
+        and for anonymous memory in mode "r" without the seal "future_write" or "write". BrokenPipeError when the other
+        side has closed, BlockingIOError when a non-blocking socket is full.
+        """
+        number = access(mode)
+        while True:
+            try:
+                _abi_next.mapshare_send(self._handle.token, descriptor(socket), number)
+                return
+            except InterruptedError:
+                continue
+
+    def seal(self, *seals: Seal) -> None:
+        """Seals a memory file for ever and for everyone: nobody makes it shorter ("shrink") or longer ("grow"), nobody
+        writes ("write": OSError EBUSY while anyone has it mapped writable; "future_write": but those who do now),
+        nobody seals further ("seal"). OSError EOPNOTSUPP for files on disk, PermissionError after the seal "seal"."""
+        unknown = [seal for seal in seals if seal not in SEALS]
+        if unknown or not seals:
+            raise ValueError(f"seals are {', '.join(SEALS)}, not {unknown or 'none'}")
+        _abi_next.mapshare_seal(self._handle.token, sum({SEALS[seal] for seal in seals}))
+
+    def lock_range(
+        self, offset: int = 0, length: int = 0, *, shared: bool = False, timeout: Optional[float] = None
+    ) -> RangeLock:
+        """Locks bytes of the file against all threads of all processes that lock some of the same; 0 = all that follow.
+
+        with region.lock_range(0, 64): ... The lock is this thread's, and the kernel frees it when the process dies.
+        Locks are advice: reads and writes do not look at them. `timeout` is seconds, 0 only tries, None is for ever.
+
+        TimeoutError; OSError EDEADLK when this thread has locked some of these bytes; PermissionError for an exclusive
+        lock of a region that is not "r+"; ERANGE; EOPNOTSUPP where the file system has no locks.
+        """
+        start, count = u64("offset", offset), u64("length", length)
+        mode = _abi.LOCK_SHARED if shared else _abi.LOCK_EXCLUSIVE
+        resumed(
+            "mapshare_lock_range",
+            lambda ns: _abi.mapshare_lock_range(self._handle.token, start, count, mode, ns),
+            timeout,
+        )
+        return RangeLock(self._handle, start, count)

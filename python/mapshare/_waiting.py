@@ -1,0 +1,32 @@
+"""Calls that wait: in seconds, and so that Ctrl-C ends them."""
+
+from __future__ import annotations
+
+import errno
+import time
+from typing import Callable, Optional, TypeVar
+
+from ._arguments import nanoseconds
+
+Result = TypeVar("Result")
+
+# A signal that comes between the interpreter's last look and the library's going to sleep does not wake it; after so
+# long the interpreter looks again.
+LONGEST = 500_000_000
+
+
+def resumed(what: str, call: Callable[[int], Result], timeout: Optional[float]) -> Result:
+    """Calls with nanoseconds until it is done, None being for ever. When a signal came, Python's handlers run, and the
+    wait goes on unless one of them raises (PEP 475). TimeoutError when the time has passed."""
+    left = nanoseconds(timeout)
+    end = None if left < 0 else time.monotonic_ns() + left
+    step = 0 if left == 0 else LONGEST
+    while True:
+        try:
+            return call(step if end is None else min(step, max(0, end - time.monotonic_ns())))
+        except InterruptedError:
+            continue
+        except TimeoutError:
+            if end is not None and time.monotonic_ns() >= end:
+                text = f"{what}: {timeout} s have passed (ETIMEDOUT)"
+                raise TimeoutError(errno.ETIMEDOUT, text) from None

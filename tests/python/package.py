@@ -1,0 +1,51 @@
+"""The package `mapshare`: of this source tree, or with MAPSHARE_INSTALLED=1 the one that is installed."""
+
+import errno
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+if not os.environ.get("MAPSHARE_INSTALLED"):
+    import library
+
+    os.environ["MAPSHARE_LIBRARY"] = library.find()
+    sys.path.insert(0, str(ROOT / "python"))
+    # For the Pythons that tests start.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "python"), os.environ.get("PYTHONPATH", "")])
+
+import mapshare  # noqa: E402
+
+PAGE = os.sysconf("SC_PAGESIZE")
+
+
+class Test(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def path(self, name="file"):
+        return os.path.join(self.folder, name)
+
+    def file(self, data=b"", name="file"):
+        with open(self.path(name), "wb") as file:
+            file.write(data)
+        return self.path(name)
+
+    def region(self, pages=1, name="file", **options):
+        """A new file's region."""
+        options = {"create": True, "length": pages * PAGE, **options}
+        return mapshare.open(self.path(name), "r+", **options)
+
+    def refused(self, code, function, *arguments, **options):
+        """The call raises OSError with the code, and the library's sentence, which ends with the code's name."""
+        with self.assertRaises(OSError) as caught:
+            function(*arguments, **options)
+        self.assertEqual(caught.exception.errno, getattr(errno, code), caught.exception)
+        self.assertTrue(caught.exception.strerror.startswith("mapshare_"), caught.exception)
+        self.assertTrue(caught.exception.strerror.endswith(f"({code})"), caught.exception)
+        return caught.exception

@@ -1,0 +1,220 @@
+"""What mutexes, cells and queues of the package do around the library's calls, against a stand-in for the library.
+
+The promises themselves, kills and all, are the library's own tests' business.
+"""
+
+import ctypes
+import errno
+import gc
+import os
+import unittest
+from unittest import mock
+
+from package import Test
+
+import mapshare
+from mapshare import _abi_next
+
+
+def stand_in(**functions):
+    return mock.patch.multiple(_abi_next, **{f"mapshare_{name}": function for name, function in functions.items()})
+
+
+def error(number):
+    return OSError(number, os.strerror(number))
+
+
+class Mutexes(Test):
+    def setUp(self):
+        super().setUp()
+        self.calls, self.answers = [], []
+
+        def call(name):
+            def called(_token, offset, *_arguments):
+                self.calls.append((name, offset))
+                answer = self.answers.pop(0) if name == "lock" and self.answers else 0
+                if isinstance(answer, OSError):
+                    raise answer
+                return answer
+
+            return called
+
+        patch = stand_in(**{f"mutex_{name}": call(name) for name in ("init", "lock", "unlock", "recover")})
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.region_ = self.region()
+        self.addCleanup(self.region_.close)
+        self.mutex = mapshare.Mutex.create(self.region_, 128)
+        self.calls.clear()
+
+    def names(self):
+        return [name for name, _ in self.calls]
+
+    def test_with_locks_and_unlocks_also_when_an_exception_leaves(self):
+        with self.mutex:
+            self.assertEqual(self.calls, [("lock", 128)])
+        with self.assertRaises(KeyError):
+            with self.mutex:
+                raise KeyError
+        self.assertEqual(self.names(), ["lock", "unlock"] * 2)
+
+    def test_owner_died_is_handled_with_the_lock_held(self):
+        self.answers = [_abi_next.OWNER_DIED]
+        try:
+            with self.mutex:
+                self.fail("not reached")
+        except mapshare.OwnerDied as died:
+            self.assertEqual((self.names(), died.errno), (["lock"], errno.EOWNERDEAD))
+            with died as mutex:
+                self.assertIs(mutex, self.mutex)
+                self.assertEqual(self.names(), ["lock"])
+        gc.collect()
+        self.assertEqual(self.names(), ["lock", "recover", "unlock"])
+
+    def test_a_repair_that_fails_unlocks_without_saying_that_it_succeeded(self):
+        self.answers = [_abi_next.OWNER_DIED]
+        with self.assertRaises(KeyError):
+            try:
+                self.mutex.lock()
+            except mapshare.OwnerDied as died:
+                with died:
+                    raise KeyError
+        self.assertEqual(self.names(), ["lock", "unlock"])
+
+    def test_owner_died_that_nobody_handles_does_not_keep_the_lock(self):
+        self.answers = [_abi_next.OWNER_DIED]
+        with self.assertRaises(mapshare.OwnerDied):
+            self.mutex.lock()
+        gc.collect()
+        self.assertEqual(self.names(), ["lock", "unlock"])
+
+    def test_owner_died_handled_by_hand(self):
+        self.answers = [_abi_next.OWNER_DIED]
+        try:
+            self.mutex.lock()
+        except mapshare.OwnerDied as died:
+            died.handled()
+        self.mutex.recover()
+        self.mutex.unlock()
+        gc.collect()
+        self.assertEqual(self.names(), ["lock", "recover", "unlock"])
+
+    def test_a_wait_goes_on_after_a_signal_and_after_each_of_its_parts(self):
+        self.answers = [error(errno.EINTR), error(errno.ETIMEDOUT), error(errno.EINTR), 0]
+        self.mutex.lock()
+        self.assertEqual(self.names(), ["lock"] * 4)
+        self.answers = [error(errno.EINTR), error(errno.ETIMEDOUT)]
+        self.assertRaises(TimeoutError, self.mutex.lock, 0)
+        self.answers = [KeyboardInterrupt()]
+        self.answers = [error(errno.EDEADLK)]
+        self.assertRaises(OSError, self.mutex.lock)
+
+
+class Queues(Test):
+    def queue(self, role="consumer", **functions):
+        def opened(_token, _offset, _role, pointer):
+            pointer._obj.contents = _abi_next.mapshare_queue()
+            return 0
+
+        self.closed = []
+        names = {f"queue_{name}": function for name, function in functions.items()}
+        names.setdefault("queue_open", opened)
+        patch = stand_in(queue_close=lambda token: self.closed.append(bool(token)), **names)
+        patch.start()
+        self.addCleanup(patch.stop)
+        region = self.region()
+        self.addCleanup(region.close)
+        return mapshare.Queue(region, 0, role)
+
+    def test_messages_of_any_length_are_popped_and_iterated_until_the_end(self):
+        messages = [b"", b"short", b"x" * 100_000, b"last"]
+
+        def pop(_token, buffer, size, _ns):
+            if not messages:
+                raise error(errno.EPIPE)
+            if len(messages[0]) > size:
+                raise error(errno.EMSGSIZE)
+            message = messages.pop(0)
+            ctypes.memmove(buffer, message, len(message))
+            return len(message)
+
+        def info(_token, state, _size):
+            state.capacity = 1 << 20
+
+        with self.queue(pop=pop, info=info) as queue:
+            self.assertEqual([len(message) for message in queue], [0, 5, 100_000, 4])
+        self.assertEqual(self.closed, [True])
+        queue.close()
+        self.assertEqual(self.closed, [True])
+
+    def test_messages_in_place(self):
+        place, calls = ctypes.create_string_buffer(b"message", 16), []
+
+        def reserve(_token, _length, _ns, pointer):
+            pointer._obj.value = ctypes.addressof(place)
+
+        def peek(_token, _ns, pointer):
+            pointer._obj.value = ctypes.addressof(place)
+            return 7
+
+        queue = self.queue(
+            reserve=reserve,
+            peek=peek,
+            commit=lambda _token, length: calls.append(("commit", length)),
+            consume=lambda _token: calls.append("consume"),
+            cancel=lambda _token: calls.append("cancel"),
+        )
+        with queue.peek() as message:
+            self.assertEqual((bytes(message.data), message.data.readonly), (b"message", True))
+        with queue.reserve(16) as message:
+            message.data[0:5] = b"other"
+            message.length = 5
+        with self.assertRaises(KeyError):
+            with queue.reserve(16):
+                raise KeyError
+        self.assertEqual((calls, place.raw[:7]), (["consume", ("commit", 5), "cancel"], b"otherge"))
+        message = queue.reserve(16)
+        part = message.data[1:3]
+        self.assertRaises(BufferError, queue.close)
+        del part
+        message.data.release()
+        queue.close()
+        self.assertRaises(TypeError, __import__("pickle").dumps, queue)
+        self.assertRaises(ValueError, mapshare.Queue, queue._region, 0, "reader")
+
+
+class Cells(Test):
+    def test_values_and_versions(self):
+        values = [(b"1234", 1), (b"5678", 2)]
+
+        def read(_token, _offset, buffer, length, version):
+            data, version._obj.value = values[0]
+            ctypes.memmove(buffer, data, length)
+
+        published = []
+        with (
+            self.region() as region,
+            stand_in(
+                cell_read=read,
+                cell_wait=lambda _token, _offset, seen, _ns: values.pop(0) and 0,
+                cell_publish=lambda _token, _offset, data, length: published.append((data, length)),
+            ),
+        ):
+            cell = mapshare.Cell(region, 64, 4)
+            self.assertEqual(cell.read(), (b"1234", 1))
+            self.assertEqual(next(iter(cell)), (b"5678", 2))
+            cell.publish(b"abcd")
+            self.assertEqual(published, [(b"abcd", 4)])
+
+    def test_a_library_without_them_says_which_version_it_is(self):
+        if hasattr(mapshare._abi.library, "mapshare_cell_init"):
+            self.skipTest("this library has cells")
+        with (
+            self.region() as region,
+            self.assertRaisesRegex(NotImplementedError, "version 0.1.0, which has no mapshare_cell_init"),
+        ):
+            mapshare.Cell.create(region, 0, 4)
+
+
+if __name__ == "__main__":
+    unittest.main()
