@@ -31,7 +31,12 @@ ADVICE = {
     "dont_need": _abi.ADVISE_DONT_NEED,
     "huge_pages": _abi.ADVISE_HUGE_PAGES,
 }
-BACKINGS = {_abi.BACKING_FILE: "file", _abi.BACKING_NAMED: "named", 3: "anonymous", _abi.BACKING_FD: "fd"}
+BACKINGS = {
+    _abi.BACKING_FILE: "file",
+    _abi.BACKING_NAMED: "named",
+    _abi.BACKING_ANONYMOUS: "anonymous",
+    _abi.BACKING_FD: "fd",
+}
 
 # Up to here bytes are copied through the kept view while Python's lock is held, for about 2 microseconds; longer ranges
 # by a call, which lets other threads run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Optional, Protocol, Type, Union
 
-from . import _abi, _abi_next
+from . import _abi
 from ._arguments import access, u64
 from ._handle import Handle
 from ._waiting import resumed
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     Seal = Literal["seal", "shrink", "grow", "write", "future_write"]
 
 SEALS = {
-    "seal": _abi_next.SEAL_SEAL,
-    "shrink": _abi_next.SEAL_SHRINK,
-    "grow": _abi_next.SEAL_GROW,
-    "write": _abi_next.SEAL_WRITE,
-    "future_write": _abi_next.SEAL_FUTURE_WRITE,
+    "seal": _abi.SEAL_SEAL,
+    "shrink": _abi.SEAL_SHRINK,
+    "grow": _abi.SEAL_GROW,
+    "write": _abi.SEAL_WRITE,
+    "future_write": _abi.SEAL_FUTURE_WRITE,
 }
 
 
@@ -70,7 +70,7 @@ class Sharing:
         number = access(mode)
         while True:
             try:
-                _abi_next.mapshare_send(self._handle.token, descriptor(socket), number)
+                _abi.mapshare_send(self._handle.token, descriptor(socket), number)
                 return
             except InterruptedError:
                 continue
@@ -82,7 +82,7 @@ class Sharing:
         unknown = [seal for seal in seals if seal not in SEALS]
         if unknown or not seals:
             raise ValueError(f"seals are {', '.join(SEALS)}, not {unknown or 'none'}")
-        _abi_next.mapshare_seal(self._handle.token, sum({SEALS[seal] for seal in seals}))
+        _abi.mapshare_seal(self._handle.token, sum({SEALS[seal] for seal in seals}))
 
     def lock_range(
         self, offset: int = 0, length: int = 0, *, shared: bool = False, timeout: Optional[float] = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Union, cast
 
-from . import _abi, _abi_next
+from . import _abi
 from ._arguments import OpenOptions, options_of
 from ._open import opened
 from ._region import Region
@@ -46,7 +46,7 @@ def sweep_named(prefix: Union[str, bytes] = "") -> int:
 def anonymous(length: int, /, **options: Unpack[OpenOptions]) -> Region:
     """New memory of `length` bytes without a name: children have it after fork, `Region.send` hands it to others."""
     options["length"] = length
-    return opened(_abi_next.mapshare_open_anonymous, (), options_of("r+", options), "<anonymous>")
+    return opened(_abi.mapshare_open_anonymous, (), options_of("r+", options), "<anonymous>")
 
 
 def receive(socket: Union[int, HasFileno], mode: str = "r", **options: Unpack[OpenOptions]) -> Region:
@@ -59,6 +59,6 @@ def receive(socket: Union[int, HasFileno], mode: str = "r", **options: Unpack[Op
     wanted = options_of(mode, options)
     while True:
         try:
-            return opened(_abi_next.mapshare_receive, (descriptor(socket),), wanted, "<received>")
+            return opened(_abi.mapshare_receive, (descriptor(socket),), wanted, "<received>")
         except InterruptedError:
             continue
