@@ -75,8 +75,12 @@ class Mutex:
     with mutex: ... locks and unlocks. It is the locking thread's. When its owner dies, whether a thread or a process,
     the next one has it within milliseconds and gets `OwnerDied`.
 
+    A region cannot be closed while one of its locks is held or waited for (BufferError). A child of fork has none of
+    its parent's locks.
+
     OSError: EBADMSG when no lock stands there or it was damaged; EPROTONOSUPPORT for one of another version; EDEADLK
-    when this thread holds it already; PermissionError (EPERM) when it is not this thread's to unlock.
+    when this thread holds it already; PermissionError when it is not this thread's to unlock (EPERM), or the region is
+    read-only (EACCES); ENOMEM for a thread's 17th lock at once.
     """
 
     SIZE = _abi.MUTEX_SIZE

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import select
 from types import TracebackType
-from typing import TYPE_CHECKING, Optional, Protocol, Type, Union
+from typing import TYPE_CHECKING, Optional, Type, Union
 
 from . import _abi
 from ._arguments import access, u64
 from ._handle import Handle
-from ._waiting import resumed
+from ._waiting import HasFileno, on_socket, resumed
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -22,14 +23,6 @@ SEALS = {
     "write": _abi.SEAL_WRITE,
     "future_write": _abi.SEAL_FUTURE_WRITE,
 }
-
-
-class HasFileno(Protocol):
-    def fileno(self) -> int: ...
-
-
-def descriptor(socket: Union[int, HasFileno]) -> int:
-    return socket if isinstance(socket, int) else socket.fileno()
 
 
 class RangeLock:
@@ -65,15 +58,16 @@ class Sharing:
 
         `mode` is the most that the receiver may do: "r", "r+" or "c". PermissionError for more than this region grants,
         and for anonymous memory in mode "r" without the seal "future_write" or "write". BrokenPipeError when the other
-        side has closed, BlockingIOError when a non-blocking socket is full.
+        side has closed. While the socket is full it waits as the socket says: for ever, for its timeout
+        (``settimeout``; TimeoutError), or not at all (BlockingIOError).
         """
         number = access(mode)
-        while True:
-            try:
-                _abi.mapshare_send(self._handle.token, descriptor(socket), number)
-                return
-            except InterruptedError:
-                continue
+        on_socket(
+            "mapshare_send",
+            socket,
+            select.POLLOUT,
+            lambda descriptor: _abi.mapshare_send(self._handle.token, descriptor, number),
+        )
 
     def seal(self, *seals: Seal) -> None:
         """Seals a memory file for ever and for everyone: nobody makes it shorter ("shrink") or longer ("grow"), nobody
