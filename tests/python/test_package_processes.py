@@ -96,6 +96,7 @@ class KilledOwners(Test):
             with self.mutex:
                 self.fail("nobody told of the death")
         except mapshare.OwnerDied as died:
+            kept = died
             with died as mutex:
                 self.assertIs(mutex, self.mutex)
                 gc.collect()
@@ -106,6 +107,9 @@ class KilledOwners(Test):
         self.assertRaises(PermissionError, self.mutex.unlock)
         self.assertEqual(self.elsewhere(), "")
         with self.mutex:
+            del kept
+            gc.collect()
+            self.assertEqual(self.elsewhere(), "TimeoutError", "what was handled is forgotten, and unlocks nothing")
             self.assertEqual(self.region_[0:8], b"repaired")
 
     def test_who_waits_when_the_owner_is_killed_gets_the_lock(self):

@@ -5,6 +5,9 @@ import gc
 import importlib
 import os
 import pickle
+import subprocess
+import sys
+import tempfile
 import threading
 import unittest
 
@@ -344,6 +347,13 @@ class Documentation(unittest.TestCase):
             name = "mapshare" if path.stem == "__init__" else f"mapshare.{path.stem}"
             result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
             self.assertEqual(result.failed, 0, name)
+
+    def test_the_readmes_program_runs(self):
+        text = (package.ROOT / "python/README.md").read_text()
+        program = text.partition("```python\n")[2].partition("```")[0]
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.stdout, done.stderr), ("b'hello' 111 4096\nb'hello'\n", ""))
 
 
 if __name__ == "__main__":
