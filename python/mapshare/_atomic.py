@@ -81,6 +81,12 @@ class _Atomic:
 class Atomic32(_Atomic):
     """A number from 0 to 2**32 - 1 in 4 bytes, that threads and processes change one at a time.
 
+    >>> import mapshare
+    >>> with mapshare.anonymous(4096) as region:
+    ...     number = mapshare.Atomic32(region, 8)
+    ...     number.add(5), number.add(1), number.load()
+    (0, 5, 6)
+
     OSError: EINVAL when the offset is not a multiple of the size; ERANGE when the word leaves the region;
     PermissionError for a change in a read-only region; ENXIO, ENOSPC, EIO as for `Region`. ValueError for a number that
     does not fit.

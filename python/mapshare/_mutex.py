@@ -72,8 +72,15 @@ class OwnerDied(OSError):
 class Mutex:
     """A lock of `Mutex.SIZE` bytes (64) at `offset` of a region, a multiple of 8. `Mutex.create` makes one.
 
-    with mutex: ... locks and unlocks. It is the locking thread's. When its owner dies, whether a thread or a process,
-    the next one has it within milliseconds and gets `OwnerDied`.
+    >>> import mapshare
+    >>> with mapshare.anonymous(4096) as region:
+    ...     mutex = mapshare.Mutex.create(region)
+    ...     with mutex:
+    ...         mutex.owner().alive
+    True
+
+    It is the locking thread's. When its owner dies, whether a thread or a process, the next one has it within
+    milliseconds and gets `OwnerDied`.
 
     A region cannot be closed while one of its locks is held or waited for (BufferError). A child of fork has none of
     its parent's locks.

@@ -86,9 +86,8 @@ class Region(Sharing):
 
     It is indexed and sliced as a bytearray of fixed length is:
 
-    >>> import mapshare, tempfile, os
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> region = mapshare.open(os.path.join(folder.name, "a.bin"), "r+", create=True, length=4096)
+    >>> import mapshare
+    >>> region = mapshare.open("a.bin", "r+", create=True, length=4096)
     >>> region[0:5] = b"hello"
     >>> region[0], bytes(region[-1:]), region[0:5], len(region)
     (104, b'\\x00', b'hello', 4096)

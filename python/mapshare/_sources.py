@@ -45,7 +45,20 @@ def sweep_named(prefix: Union[str, bytes] = "") -> int:
 
 
 def anonymous(length: int, /, **options: Unpack[OpenOptions]) -> Region:
-    """New memory of `length` bytes without a name: children have it after fork, `Region.send` hands it to others."""
+    """New memory of `length` bytes, all zeros, without a name: children have it after fork, `Region.send` hands it to
+    others.
+
+    >>> import socket
+    >>> here, there = socket.socketpair()  # the other end is another process, mostly
+    >>> with here, there, anonymous(4096) as region:
+    ...     region.send(here, "r+")
+    ...     with receive(there, "r+") as same:
+    ...         same[0:5] = b"hello"
+    ...     region[0:5]
+    b'hello'
+
+    OSError: EINVAL for a length of 0, ENOMEM, ENOSPC.
+    """
     options["length"] = length
     return opened(_abi.mapshare_open_anonymous, (), options_of("r+", options), "<anonymous>")
 

@@ -343,10 +343,17 @@ class Life(Test):
 
 class Documentation(unittest.TestCase):
     def test_the_examples_in_the_docstrings_run(self):
+        here, examples = os.getcwd(), 0
+        self.addCleanup(os.chdir, here)
         for path in sorted((package.ROOT / "python/mapshare").glob("*.py")):
             name = "mapshare" if path.stem == "__init__" else f"mapshare.{path.stem}"
-            result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
-            self.assertEqual(result.failed, 0, name)
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                os.chdir(folder)
+                result = doctest.testmod(importlib.import_module(name), verbose=False, optionflags=doctest.ELLIPSIS)
+                os.chdir(here)
+                self.assertEqual(result.failed, 0)
+                examples += result.attempted
+        self.assertGreater(examples, 15)
 
     def test_the_readmes_program_runs(self):
         text = (package.ROOT / "python/README.md").read_text()
