@@ -436,8 +436,8 @@ class Region(Sharing):
     def resize(self, length: int) -> None:
         """Makes the region and its file longer or shorter, at least 1 byte. What is added reads as zeros.
 
-        OSError EBUSY when views are out that would lose bytes, or be moved since `length` is more than the reserve;
-        ENOSPC, ENOMEM, EPERM (a seal) as they say."""
+        OSError EBUSY when views are out that would lose bytes, or be moved since `length` is more than the reserve, or
+        when it would have to wait for a thread that waits in the region; ENOSPC, ENOMEM, EPERM (a seal) as they say."""
         with self._lock:
             self._drop()
             _abi.mapshare_resize(self._handle.token, u64("length", length))
@@ -445,7 +445,7 @@ class Region(Sharing):
     def refresh(self) -> bool:
         """Takes over the file's length of now, and puts lost pages back; whether the length has changed.
 
-        OSError EBUSY when views are out and the file has grown beyond the reserve."""
+        OSError EBUSY when views are out and the file has grown beyond the reserve, or as for `resize`."""
         with self._lock:
             self._drop()
             return bool(_abi.mapshare_refresh(self._handle.token))
@@ -453,7 +453,8 @@ class Region(Sharing):
     def protect(self, mode: str) -> None:
         """Takes away ("r") or gives back ("r+", or "c" for a private region) the right to write.
 
-        PermissionError for more than it was opened with; OSError EBUSY when views are out that may be written."""
+        PermissionError for more than it was opened with; OSError EBUSY when views are out that may be written, or while
+        a thread waits in the region."""
         with self._lock:
             self._drop()
             _abi.mapshare_protect(self._handle.token, access(mode))

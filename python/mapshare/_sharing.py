@@ -57,8 +57,8 @@ class Sharing:
         """Hands the region to whoever calls `mapshare.receive` at the other end of a connected Unix socket.
 
         `mode` is the most that the receiver may do: "r", "r+" or "c". PermissionError for more than this region grants,
-        and for anonymous memory in mode "r" without the seal "future_write" or "write". BrokenPipeError when the other
-        side has closed. While the socket is full it waits as the socket says: for ever, for its timeout
+        for anonymous memory in mode "r" without the seal "future_write" or "write", and in mode "r+" with one of them.
+        BrokenPipeError when the other side has closed. While the socket is full it waits as the socket says: for ever, for its timeout
         (``settimeout``; TimeoutError), or not at all (BlockingIOError).
         """
         number = access(mode)

@@ -52,11 +52,12 @@ OWNER = """if True:
     mutex = mapshare.Mutex(region, 64)
     try:
         mutex.lock()
-        print("locked", flush=True)
+        word = "locked"
     except mapshare.OwnerDied as died:
         died.__enter__()
-        print("told", flush=True)
+        word = "told"
     region[0:8] = b"half" + bytes(4)
+    print(word, flush=True)
     sys.stdin.readline()
     mutex.unlock()
 """

@@ -359,7 +359,8 @@ class Documentation(unittest.TestCase):
         text = (package.ROOT / "python/README.md").read_text()
         program = text.partition("```python\n")[2].partition("```")[0]
         with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=60)
+            command = [sys.executable, "-c", program]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
         self.assertEqual((done.stdout, done.stderr), ("b'hello' 111 4096\nb'hello'\n", ""))
 
 
