@@ -23,6 +23,11 @@ class LibraryHook(BuildHookInterface[Any]):
         root = Path(self.root)
         beside = root / "crate"
         crate = beside if beside.exists() else root.parent
+        if crate == beside:
+            # All files of an sdist are of one time, which is long ago. Cargo goes by times: in a CARGO_TARGET_DIR that
+            # is there already it would take the library of other sources for that of these.
+            for file in crate.rglob("*"):
+                os.utime(file)
         cargo = os.environ.get("CARGO", "cargo")
         if not shutil.which(cargo):
             raise RuntimeError("building mapshare needs Rust 1.91 or newer: https://rustup.rs")

@@ -1,10 +1,9 @@
 """Processes share data through mapped memory, without the traps of mmap.
 
->>> import mapshare, tempfile
->>> path = tempfile.mkdtemp() + "/shared.bin"
->>> with mapshare.open(path, "r+", create=True, length=4096) as region:
+>>> import mapshare
+>>> with mapshare.open("shared.bin", "r+", create=True, length=4096) as region:
 ...     region[0:5] = b"hello"
-...     bytes(mapshare.open(path)[0:5])
+...     mapshare.open("shared.bin")[0:5]
 b'hello'
 
 A file that is cut short, a full disk or a failing device is an OSError that says what was asked, what was found and

@@ -31,11 +31,19 @@ ADVISE_RANDOM = 2
 ADVISE_WILL_NEED = 3
 ADVISE_DONT_NEED = 4
 ADVISE_HUGE_PAGES = 5
-BACKING_FILE = 1
-BACKING_NAMED = 2
-BACKING_FD = 4
 LOCK_SHARED = 1
 LOCK_EXCLUSIVE = 2
+BACKING_FILE = 1
+BACKING_NAMED = 2
+BACKING_ANONYMOUS = 3
+BACKING_FD = 4
+SEAL_SEAL = 1
+SEAL_SHRINK = 2
+SEAL_GROW = 4
+SEAL_WRITE = 8
+SEAL_FUTURE_WRITE = 16
+MUTEX_SIZE = 64
+OWNER_DIED = 1
 
 
 class mapshare_region(ctypes.Structure):
@@ -68,6 +76,15 @@ class mapshare_region_info(ctypes.Structure):
         ("backing", c_uint32),
         ("seals", c_uint32),
         ("views", c_uint32),
+    ]
+
+
+class mapshare_owner(ctypes.Structure):
+    _fields_ = [
+        ("pid", c_uint32),
+        ("tid", c_uint32),
+        ("alive", c_uint32),
+        ("waiters", c_uint32),
     ]
 
 
@@ -123,6 +140,7 @@ def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
 mapshare_open = _function("mapshare_open", c_int, c_char_p, options_p, c_size_t, POINTER(region_p))
 mapshare_open_fd = _function("mapshare_open_fd", c_int, c_int, options_p, c_size_t, POINTER(region_p))
 mapshare_open_at = _function("mapshare_open_at", c_int, c_int, c_char_p, options_p, c_size_t, POINTER(region_p))
+mapshare_open_anonymous = _function("mapshare_open_anonymous", c_int, options_p, c_size_t, POINTER(region_p))
 mapshare_unmap = _function("mapshare_unmap", c_int, region_p)
 mapshare_open_named = _function("mapshare_open_named", c_int, c_char_p, options_p, c_size_t, POINTER(region_p))
 mapshare_unlink_named = _function("mapshare_unlink_named", c_int, c_char_p)
@@ -142,8 +160,33 @@ mapshare_advise = _function("mapshare_advise", c_int, region_p, c_uint64, c_uint
 mapshare_length = _function("mapshare_length", c_int64, region_p)
 mapshare_info = _function("mapshare_info", c_int, region_p, POINTER(mapshare_region_info), c_size_t)
 mapshare_fd = _function("mapshare_fd", c_int, region_p)
+mapshare_send = _function("mapshare_send", c_int, region_p, c_int, c_uint32)
+mapshare_receive = _function("mapshare_receive", c_int, c_int, options_p, c_size_t, POINTER(region_p))
+mapshare_seal = _function("mapshare_seal", c_int, region_p, c_uint32)
 mapshare_lock_range = _function("mapshare_lock_range", c_int, region_p, c_uint64, c_uint64, c_uint32, c_int64)
 mapshare_unlock_range = _function("mapshare_unlock_range", c_int, region_p, c_uint64, c_uint64)
+
+for _bits, _number in ((64, c_uint64), (32, c_uint32)):
+    for _name, _arguments in (
+        ("load", (POINTER(_number),)),
+        ("store", (_number,)),
+        ("swap", (_number, POINTER(_number))),
+        ("add", (_number, POINTER(_number))),
+        ("and", (_number, POINTER(_number))),
+        ("or", (_number, POINTER(_number))),
+        ("compare_swap", (_number, _number, POINTER(_number))),
+    ):
+        _full = f"mapshare_atomic_{_name}_u{_bits}"
+        globals()[_full] = _function(_full, c_int, region_p, c_uint64, *_arguments)
+del _bits, _number, _name, _arguments, _full
+
+mapshare_wait = _function("mapshare_wait", c_int, region_p, c_uint64, c_uint32, c_int64)
+mapshare_wake = _function("mapshare_wake", c_int, region_p, c_uint64, c_uint32)
+mapshare_mutex_init = _function("mapshare_mutex_init", c_int, region_p, c_uint64)
+mapshare_mutex_lock = _function("mapshare_mutex_lock", c_int, region_p, c_uint64, c_int64)
+mapshare_mutex_recover = _function("mapshare_mutex_recover", c_int, region_p, c_uint64)
+mapshare_mutex_unlock = _function("mapshare_mutex_unlock", c_int, region_p, c_uint64)
+mapshare_mutex_owner = _function("mapshare_mutex_owner", c_int, region_p, c_uint64, POINTER(mapshare_owner), c_size_t)
 mapshare_version = _function("mapshare_version", c_char_p)
 mapshare_version_number = _function("mapshare_version_number", c_uint32)
 mapshare_strerror = _function("mapshare_strerror", c_char_p, c_int)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any, Callable, NamedTuple, Optional, cast
 
-from . import _abi_next
+from . import _abi
 from ._arguments import u32, u64
 from ._region import Region
 from ._waiting import resumed
@@ -30,7 +30,7 @@ class _Atomic:
         self._offset = u64("offset", offset)
 
     def _call(self, name: str, *arguments: Any) -> int:
-        function: Callable[..., int] = getattr(_abi_next, f"mapshare_atomic_{name}_u{self._bits}")
+        function: Callable[..., int] = getattr(_abi, f"mapshare_atomic_{name}_u{self._bits}")
         return function(self._region._handle.token, self._offset, *arguments)
 
     def _checked(self, value: int) -> int:
@@ -81,6 +81,12 @@ class _Atomic:
 class Atomic32(_Atomic):
     """A number from 0 to 2**32 - 1 in 4 bytes, that threads and processes change one at a time.
 
+    >>> import mapshare
+    >>> with mapshare.anonymous(4096) as region:
+    ...     number = mapshare.Atomic32(region, 8)
+    ...     number.add(5), number.add(1), number.load()
+    (0, 5, 6)
+
     OSError: EINVAL when the offset is not a multiple of the size; ERANGE when the word leaves the region;
     PermissionError for a change in a read-only region; ENXIO, ENOSPC, EIO as for `Region`. ValueError for a number that
     does not fit.
@@ -110,10 +116,10 @@ class Atomic64(_Atomic):
 def wait(region: Region, offset: int, expected: int, timeout: Optional[float] = None) -> None:
     """Sleeps while the 4 bytes at `offset` are the number `expected`, as `Atomic32.wait`."""
     at, number = u64("offset", offset), u32("expected", expected)
-    resumed("mapshare_wait", lambda ns: _abi_next.mapshare_wait(region._handle.token, at, number, ns), timeout)
+    resumed("mapshare_wait", lambda ns: _abi.mapshare_wait(region._handle.token, at, number, ns), timeout)
 
 
 def wake(region: Region, offset: int, count: Optional[int] = None) -> int:
     """Wakes those who sleep on the 4 bytes at `offset`, as `Atomic32.wake`."""
     number = (1 << 32) - 1 if count is None else u32("count", count)
-    return cast(int, _abi_next.mapshare_wake(region._handle.token, u64("offset", offset), number))
+    return cast(int, _abi.mapshare_wake(region._handle.token, u64("offset", offset), number))

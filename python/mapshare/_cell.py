@@ -25,7 +25,8 @@ class Cell:
     """The last complete value of `length` bytes that anybody has published, at `offset` of a region, a multiple of 64.
 
     One or more writers and any number of readers, none of whom waits for another; a writer that dies leaves the value
-    before in place. `Cell.create` makes one of `Cell.footprint(length)` bytes.
+    before in place. `Cell.create` makes one of `Cell.footprint(length)` bytes. NotImplementedError with a library that
+    has no cells yet.
 
     OSError: EBADMSG when no cell stands there or it was damaged; EINVAL for another length or offset; BlockingIOError
     when writers overtook one read 64 times; PermissionError for a publish through a read-only region.

@@ -7,7 +7,7 @@ import errno
 from types import TracebackType
 from typing import NamedTuple, Optional, Type
 
-from . import _abi_next
+from . import _abi
 from ._arguments import u64
 from ._region import Region
 from ._waiting import resumed
@@ -72,14 +72,25 @@ class OwnerDied(OSError):
 class Mutex:
     """A lock of `Mutex.SIZE` bytes (64) at `offset` of a region, a multiple of 8. `Mutex.create` makes one.
 
-    with mutex: ... locks and unlocks. It is the locking thread's. When its owner dies, whether a thread or a process,
-    the next one has it within milliseconds and gets `OwnerDied`.
+    >>> import mapshare
+    >>> with mapshare.anonymous(4096) as region:
+    ...     mutex = mapshare.Mutex.create(region)
+    ...     with mutex:
+    ...         mutex.owner().alive
+    True
+
+    It is the locking thread's. When its owner dies, whether a thread or a process, the next one has it within
+    milliseconds and gets `OwnerDied`.
+
+    A region cannot be closed while one of its locks is held or waited for (BufferError). A child of fork has none of
+    its parent's locks.
 
     OSError: EBADMSG when no lock stands there or it was damaged; EPROTONOSUPPORT for one of another version; EDEADLK
-    when this thread holds it already; PermissionError (EPERM) when it is not this thread's to unlock.
+    when this thread holds it already; PermissionError when it is not this thread's to unlock (EPERM), or the region is
+    read-only (EACCES); ENOMEM for a thread's 17th lock at once.
     """
 
-    SIZE = _abi_next.MUTEX_SIZE
+    SIZE = _abi.MUTEX_SIZE
     __slots__ = ("_region", "offset")
 
     def __init__(self, region: Region, offset: int = 0) -> None:
@@ -91,7 +102,7 @@ class Mutex:
     def create(cls, region: Region, offset: int = 0) -> Mutex:
         """Makes a lock out of `Mutex.SIZE` bytes of zeros. FileExistsError when one stands there, OSError EBADMSG when
         something else does: fill its bytes with zeros first."""
-        _abi_next.mapshare_mutex_init(region._handle.token, u64("offset", offset))
+        _abi.mapshare_mutex_init(region._handle.token, u64("offset", offset))
         return cls(region, offset)
 
     def lock(self, timeout: Optional[float] = None) -> None:
@@ -99,25 +110,25 @@ class Mutex:
         Ctrl-C ends the wait. `OwnerDied`: you hold it, see there."""
         died = resumed(
             "mapshare_mutex_lock",
-            lambda ns: _abi_next.mapshare_mutex_lock(self._region._handle.token, self.offset, ns),
+            lambda ns: _abi.mapshare_mutex_lock(self._region._handle.token, self.offset, ns),
             timeout,
         )
-        if died == _abi_next.OWNER_DIED:
+        if died == _abi.OWNER_DIED:
             raise OwnerDied(self)
 
     def unlock(self) -> None:
         """Lets the next one have it."""
-        _abi_next.mapshare_mutex_unlock(self._region._handle.token, self.offset)
+        _abi.mapshare_mutex_unlock(self._region._handle.token, self.offset)
 
     def recover(self) -> None:
         """Says that the data are whole again after `OwnerDied`; until then every next owner is told."""
-        _abi_next.mapshare_mutex_recover(self._region._handle.token, self.offset)
+        _abi.mapshare_mutex_recover(self._region._handle.token, self.offset)
 
     def owner(self) -> Owner:
         """Who holds it: pid and tid 0 when nobody does."""
-        owner = _abi_next.mapshare_owner()
+        owner = _abi.mapshare_owner()
         size = ctypes.sizeof(owner)
-        _abi_next.mapshare_mutex_owner(self._region._handle.token, self.offset, owner, size)
+        _abi.mapshare_mutex_owner(self._region._handle.token, self.offset, owner, size)
         return Owner(owner.pid, owner.tid, bool(owner.alive), owner.waiters)
 
     def __enter__(self) -> Mutex:

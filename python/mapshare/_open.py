@@ -35,14 +35,12 @@ def open(
     and permission to read it is enough). A descriptor stays the caller's, who may close it at once. A relative `path`
     counts from the directory `dir_fd` where that is given. The other options are those of `OpenOptions`:
 
-    >>> import tempfile, os
-    >>> path = os.path.join(tempfile.mkdtemp(), "a.bin")
-    >>> with open(path, "r+", create=True, length=8192) as region:
+    >>> with open("a.bin", "r+", create=True, length=8192) as region:
     ...     region.write(0, b"hello")
-    >>> with open(path) as region:
+    >>> with open("a.bin") as region:
     ...     region.read(0, 5), len(region)
     (b'hello', 8192)
-    >>> open(path, length=10000)
+    >>> open("a.bin", length=10000)
     Traceback (most recent call last):
     OSError: [Errno 6] mapshare_open: ...
 

@@ -70,6 +70,7 @@ class Message:
 
 class Queue:
     """One side of a queue at `offset` of a region, a multiple of 64. `Queue.create` makes the queue.
+    NotImplementedError with a library that has no queues yet.
 
     Messages are bytes of any length that fits. A consumer is iterated:
 

@@ -31,7 +31,12 @@ ADVICE = {
     "dont_need": _abi.ADVISE_DONT_NEED,
     "huge_pages": _abi.ADVISE_HUGE_PAGES,
 }
-BACKINGS = {_abi.BACKING_FILE: "file", _abi.BACKING_NAMED: "named", 3: "anonymous", _abi.BACKING_FD: "fd"}
+BACKINGS = {
+    _abi.BACKING_FILE: "file",
+    _abi.BACKING_NAMED: "named",
+    _abi.BACKING_ANONYMOUS: "anonymous",
+    _abi.BACKING_FD: "fd",
+}
 
 # Up to here bytes are copied through the kept view while Python's lock is held, for about 2 microseconds; longer ranges
 # by a call, which lets other threads run.
@@ -81,9 +86,8 @@ class Region(Sharing):
 
     It is indexed and sliced as a bytearray of fixed length is:
 
-    >>> import mapshare, tempfile, os
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> region = mapshare.open(os.path.join(folder.name, "a.bin"), "r+", create=True, length=4096)
+    >>> import mapshare
+    >>> region = mapshare.open("a.bin", "r+", create=True, length=4096)
     >>> region[0:5] = b"hello"
     >>> region[0], bytes(region[-1:]), region[0:5], len(region)
     (104, b'\\x00', b'hello', 4096)
@@ -186,6 +190,7 @@ class Region(Sharing):
         """Unmaps the region. Does nothing on one that is closed.
 
         BufferError while views are out: memoryviews, slices of them or arrays over them; release or delete those first.
+        So it is while a lock in it is held, or another thread waits in it.
         OSError (ENXIO, ENOSPC, EIO) when a view had lost pages, so that what was read or written through it was not the
         file: the region is closed all the same.
         """
@@ -431,8 +436,8 @@ class Region(Sharing):
     def resize(self, length: int) -> None:
         """Makes the region and its file longer or shorter, at least 1 byte. What is added reads as zeros.
 
-        OSError EBUSY when views are out that would lose bytes, or be moved since `length` is more than the reserve;
-        ENOSPC, ENOMEM, EPERM (a seal) as they say."""
+        OSError EBUSY when views are out that would lose bytes, or be moved since `length` is more than the reserve, or
+        when it would have to wait for a thread that waits in the region; ENOSPC, ENOMEM, EPERM (a seal) as they say."""
         with self._lock:
             self._drop()
             _abi.mapshare_resize(self._handle.token, u64("length", length))
@@ -440,7 +445,7 @@ class Region(Sharing):
     def refresh(self) -> bool:
         """Takes over the file's length of now, and puts lost pages back; whether the length has changed.
 
-        OSError EBUSY when views are out and the file has grown beyond the reserve."""
+        OSError EBUSY when views are out and the file has grown beyond the reserve, or as for `resize`."""
         with self._lock:
             self._drop()
             return bool(_abi.mapshare_refresh(self._handle.token))
@@ -448,7 +453,8 @@ class Region(Sharing):
     def protect(self, mode: str) -> None:
         """Takes away ("r") or gives back ("r+", or "c" for a private region) the right to write.
 
-        PermissionError for more than it was opened with; OSError EBUSY when views are out that may be written."""
+        PermissionError for more than it was opened with; OSError EBUSY when views are out that may be written, or while
+        a thread waits in the region."""
         with self._lock:
             self._drop()
             _abi.mapshare_protect(self._handle.token, access(mode))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import select
 from types import TracebackType
-from typing import TYPE_CHECKING, Optional, Protocol, Type, Union
+from typing import TYPE_CHECKING, Optional, Type, Union
 
-from . import _abi, _abi_next
+from . import _abi
 from ._arguments import access, u64
 from ._handle import Handle
-from ._waiting import resumed
+from ._waiting import HasFileno, on_socket, resumed
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -16,20 +17,12 @@ if TYPE_CHECKING:
     Seal = Literal["seal", "shrink", "grow", "write", "future_write"]
 
 SEALS = {
-    "seal": _abi_next.SEAL_SEAL,
-    "shrink": _abi_next.SEAL_SHRINK,
-    "grow": _abi_next.SEAL_GROW,
-    "write": _abi_next.SEAL_WRITE,
-    "future_write": _abi_next.SEAL_FUTURE_WRITE,
+    "seal": _abi.SEAL_SEAL,
+    "shrink": _abi.SEAL_SHRINK,
+    "grow": _abi.SEAL_GROW,
+    "write": _abi.SEAL_WRITE,
+    "future_write": _abi.SEAL_FUTURE_WRITE,
 }
-
-
-class HasFileno(Protocol):
-    def fileno(self) -> int: ...
-
-
-def descriptor(socket: Union[int, HasFileno]) -> int:
-    return socket if isinstance(socket, int) else socket.fileno()
 
 
 class RangeLock:
@@ -64,16 +57,17 @@ class Sharing:
         """Hands the region to whoever calls `mapshare.receive` at the other end of a connected Unix socket.
 
         `mode` is the most that the receiver may do: "r", "r+" or "c". PermissionError for more than this region grants,
-        and for anonymous memory in mode "r" without the seal "future_write" or "write". BrokenPipeError when the other
-        side has closed, BlockingIOError when a non-blocking socket is full.
+        for anonymous memory in mode "r" without the seal "future_write" or "write", and in mode "r+" with one of them.
+        BrokenPipeError when the other side has closed. While the socket is full it waits as the socket says: for ever, for its timeout
+        (``settimeout``; TimeoutError), or not at all (BlockingIOError).
         """
         number = access(mode)
-        while True:
-            try:
-                _abi_next.mapshare_send(self._handle.token, descriptor(socket), number)
-                return
-            except InterruptedError:
-                continue
+        on_socket(
+            "mapshare_send",
+            socket,
+            select.POLLOUT,
+            lambda descriptor: _abi.mapshare_send(self._handle.token, descriptor, number),
+        )
 
     def seal(self, *seals: Seal) -> None:
         """Seals a memory file for ever and for everyone: nobody makes it shorter ("shrink") or longer ("grow"), nobody
@@ -82,7 +76,7 @@ class Sharing:
         unknown = [seal for seal in seals if seal not in SEALS]
         if unknown or not seals:
             raise ValueError(f"seals are {', '.join(SEALS)}, not {unknown or 'none'}")
-        _abi_next.mapshare_seal(self._handle.token, sum({SEALS[seal] for seal in seals}))
+        _abi.mapshare_seal(self._handle.token, sum({SEALS[seal] for seal in seals}))
 
     def lock_range(
         self, offset: int = 0, length: int = 0, *, shared: bool = False, timeout: Optional[float] = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 from typing import TYPE_CHECKING, Union, cast
 
-from . import _abi, _abi_next
+from . import _abi
 from ._arguments import OpenOptions, options_of
 from ._open import opened
 from ._region import Region
-from ._sharing import HasFileno, descriptor
+from ._waiting import HasFileno, on_socket
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -44,9 +45,22 @@ def sweep_named(prefix: Union[str, bytes] = "") -> int:
 
 
 def anonymous(length: int, /, **options: Unpack[OpenOptions]) -> Region:
-    """New memory of `length` bytes without a name: children have it after fork, `Region.send` hands it to others."""
+    """New memory of `length` bytes, all zeros, without a name: children have it after fork, `Region.send` hands it to
+    others.
+
+    >>> import socket
+    >>> here, there = socket.socketpair()  # the other end is another process, mostly
+    >>> with here, there, anonymous(4096) as region:
+    ...     region.send(here, "r+")
+    ...     with receive(there, "r+") as same:
+    ...         same[0:5] = b"hello"
+    ...     region[0:5]
+    b'hello'
+
+    OSError: EINVAL for a length of 0, ENOMEM, ENOSPC.
+    """
     options["length"] = length
-    return opened(_abi_next.mapshare_open_anonymous, (), options_of("r+", options), "<anonymous>")
+    return opened(_abi.mapshare_open_anonymous, (), options_of("r+", options), "<anonymous>")
 
 
 def receive(socket: Union[int, HasFileno], mode: str = "r", **options: Unpack[OpenOptions]) -> Region:
@@ -54,11 +68,13 @@ def receive(socket: Union[int, HasFileno], mode: str = "r", **options: Unpack[Op
 
     ``offset`` and ``length`` count inside what was handed over; 0 and 0 are all of it. PermissionError for more than
     was handed over; BrokenPipeError when the sender has closed; OSError EPROTO when what came is no hand-over: that
-    message is gone, the next may be one; BlockingIOError when a non-blocking socket has nothing.
+    message is gone, the next may be one. While nothing has come it waits as the socket says: for ever, for its timeout
+    (``settimeout``; TimeoutError), or not at all (BlockingIOError). Ctrl-C ends the wait.
     """
     wanted = options_of(mode, options)
-    while True:
-        try:
-            return opened(_abi_next.mapshare_receive, (descriptor(socket),), wanted, "<received>")
-        except InterruptedError:
-            continue
+    return on_socket(
+        "mapshare_receive",
+        socket,
+        select.POLLIN,
+        lambda descriptor: opened(_abi.mapshare_receive, (descriptor,), wanted, "<received>"),
+    )

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import errno
+import select
 import time
-from typing import Callable, Optional, TypeVar
+from typing import Callable, Optional, Protocol, TypeVar, Union
 
 from ._arguments import nanoseconds
+
+
+class HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
 
 Result = TypeVar("Result")
 
@@ -30,3 +36,24 @@ def resumed(what: str, call: Callable[[int], Result], timeout: Optional[float]) 
             if end is not None and time.monotonic_ns() >= end:
                 text = f"{what}: {timeout} s have passed (ETIMEDOUT)"
                 raise TimeoutError(errno.ETIMEDOUT, text) from None
+
+
+def on_socket(what: str, socket: Union[int, HasFileno], event: int, call: Callable[[int], Result]) -> Result:
+    """Calls with the socket's descriptor until it is done. A Python socket that has a timeout does not block in the
+    kernel: its time is waited for here. TimeoutError when it has passed."""
+    number = socket if isinstance(socket, int) else socket.fileno()
+    timeout: Optional[float] = getattr(socket, "gettimeout", lambda: None)()
+
+    def attempt(left: int) -> Result:
+        try:
+            return call(number)
+        except BlockingIOError:
+            if not timeout:
+                raise
+        poll = select.poll()
+        poll.register(number, event)
+        if not poll.poll(left / 1e6):
+            raise TimeoutError
+        raise InterruptedError  # ready: once more
+
+    return resumed(what, attempt, timeout)

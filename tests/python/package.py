@@ -5,6 +5,7 @@ import os
 import pathlib
 import sys
 import tempfile
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -40,6 +41,13 @@ class Test(unittest.TestCase):
         """A new file's region."""
         options = {"create": True, "length": pages * PAGE, **options}
         return mapshare.open(self.path(name), "r+", **options)
+
+    def until(self, true, what):
+        """Waits for a condition that other threads or processes bring about."""
+        end = time.monotonic() + 60
+        while not true():
+            self.assertLess(time.monotonic(), end, f"waited for a minute, until {what}")
+            time.sleep(0.001)
 
     def refused(self, code, function, *arguments, **options):
         """The call raises OSError with the code, and the library's sentence, which ends with the code's name."""

@@ -52,7 +52,8 @@ class Abi(unittest.TestCase):
         for names in numbers:
             names.pop("POINTER")
         self.assertGreater(len(header), 15)
-        self.assertEqual(set(numbers[0]) - set(header), set())
+        self.assertEqual(list(numbers[0]), [name for name in header if name in numbers[0]], "in the header's order")
+        self.assertEqual(set(numbers[0]) & set(numbers[1]), set(), "declared once")
         self.assertEqual({name: {**numbers[1], **numbers[0]}.get(name) for name in header}, header)
 
     def test_every_function_has_the_headers_types(self):

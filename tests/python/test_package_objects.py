@@ -13,11 +13,11 @@ from unittest import mock
 from package import Test
 
 import mapshare
-from mapshare import _abi_next
+from mapshare import _abi, _abi_next
 
 
-def stand_in(**functions):
-    return mock.patch.multiple(_abi_next, **{f"mapshare_{name}": function for name, function in functions.items()})
+def stand_in(module, **functions):
+    return mock.patch.multiple(module, **{f"mapshare_{name}": function for name, function in functions.items()})
 
 
 def error(number):
@@ -39,7 +39,7 @@ class Mutexes(Test):
 
             return called
 
-        patch = stand_in(**{f"mutex_{name}": call(name) for name in ("init", "lock", "unlock", "recover")})
+        patch = stand_in(_abi, **{f"mutex_{name}": call(name) for name in ("init", "lock", "unlock", "recover")})
         patch.start()
         self.addCleanup(patch.stop)
         self.region_ = self.region()
@@ -59,7 +59,7 @@ class Mutexes(Test):
         self.assertEqual(self.names(), ["lock", "unlock"] * 2)
 
     def test_owner_died_is_handled_with_the_lock_held(self):
-        self.answers = [_abi_next.OWNER_DIED]
+        self.answers = [_abi.OWNER_DIED]
         try:
             with self.mutex:
                 self.fail("not reached")
@@ -72,7 +72,7 @@ class Mutexes(Test):
         self.assertEqual(self.names(), ["lock", "recover", "unlock"])
 
     def test_a_repair_that_fails_unlocks_without_saying_that_it_succeeded(self):
-        self.answers = [_abi_next.OWNER_DIED]
+        self.answers = [_abi.OWNER_DIED]
         with self.assertRaises(KeyError):
             try:
                 self.mutex.lock()
@@ -82,14 +82,14 @@ class Mutexes(Test):
         self.assertEqual(self.names(), ["lock", "unlock"])
 
     def test_owner_died_that_nobody_handles_does_not_keep_the_lock(self):
-        self.answers = [_abi_next.OWNER_DIED]
+        self.answers = [_abi.OWNER_DIED]
         with self.assertRaises(mapshare.OwnerDied):
             self.mutex.lock()
         gc.collect()
         self.assertEqual(self.names(), ["lock", "unlock"])
 
     def test_owner_died_handled_by_hand(self):
-        self.answers = [_abi_next.OWNER_DIED]
+        self.answers = [_abi.OWNER_DIED]
         try:
             self.mutex.lock()
         except mapshare.OwnerDied as died:
@@ -119,7 +119,7 @@ class Queues(Test):
         self.closed = []
         names = {f"queue_{name}": function for name, function in functions.items()}
         names.setdefault("queue_open", opened)
-        patch = stand_in(queue_close=lambda token: self.closed.append(bool(token)), **names)
+        patch = stand_in(_abi_next, queue_close=lambda token: self.closed.append(bool(token)), **names)
         patch.start()
         self.addCleanup(patch.stop)
         region = self.region()
@@ -195,6 +195,7 @@ class Cells(Test):
         with (
             self.region() as region,
             stand_in(
+                _abi_next,
                 cell_read=read,
                 cell_wait=lambda _token, _offset, seen, _ns: values.pop(0) and 0,
                 cell_publish=lambda _token, _offset, data, length: published.append((data, length)),

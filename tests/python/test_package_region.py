@@ -5,6 +5,9 @@ import gc
 import importlib
 import os
 import pickle
+import subprocess
+import sys
+import tempfile
 import threading
 import unittest
 
@@ -340,10 +343,25 @@ class Life(Test):
 
 class Documentation(unittest.TestCase):
     def test_the_examples_in_the_docstrings_run(self):
+        here, examples = os.getcwd(), 0
+        self.addCleanup(os.chdir, here)
         for path in sorted((package.ROOT / "python/mapshare").glob("*.py")):
             name = "mapshare" if path.stem == "__init__" else f"mapshare.{path.stem}"
-            result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
-            self.assertEqual(result.failed, 0, name)
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                os.chdir(folder)
+                result = doctest.testmod(importlib.import_module(name), verbose=False, optionflags=doctest.ELLIPSIS)
+                os.chdir(here)
+                self.assertEqual(result.failed, 0)
+                examples += result.attempted
+        self.assertGreater(examples, 15)
+
+    def test_the_readmes_program_runs(self):
+        text = (package.ROOT / "python/README.md").read_text()
+        program = text.partition("```python\n")[2].partition("```")[0]
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-c", program]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.stdout, done.stderr), ("b'hello' 111 4096\nb'hello'\n", ""))
 
 
 if __name__ == "__main__":
