@@ -3,7 +3,7 @@
 //!
 //! Decision: a call pays two plain stores into a line of its own thread; all the rest falls on the rare side. The
 //! store-load fence that Michael's protocol needs between "publish" and "look whether the object is still there" is the
-//! light half of an asymmetric fence (fence.rs).
+//! light half of an asymmetric fence (fence.rs). The heavy half is left out as long as no other thread has a record.
 //!
 //! Decision: a cell is idle when it holds 0, and a call takes the first idle cell of its thread's record. There is no
 //! depth counter. A signal handler may call in between any two instructions: it has left all its cells idle again when
@@ -25,7 +25,7 @@
 
 mod owner;
 
-use crate::mem::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::mem::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence as full_fence};
 use crate::mem::backoff::{Backoff, Waited};
 use crate::mem::{current, fence};
 use crate::sys::signal::SignalsBlocked;
@@ -225,6 +225,8 @@ fn take(mine: Owner) -> Option<&'static Record> {
     record.asleep.store(0, Ordering::Relaxed);
     // ORDER: Relaxed: read by this thread only.
     record.holding.store(0, Ordering::Relaxed);
+    // ORDER: SeqCst, partner: the fence in `drain`: it sees this owner, or this thread's calls find what it has done.
+    full_fence(Ordering::SeqCst);
     Some(record)
 }
 
@@ -396,13 +398,23 @@ fn is_asleep(owner: Owner, inside: impl Fn() -> bool) -> bool {
 /// before; everything those calls did with it happens before the return. Calls that publish the token later delay it at
 /// the most until they have looked, since each cell is waited for once.
 pub(crate) fn drain(token: u64) -> Result<(), Blocked> {
-    fence::heavy().map_err(|Errno(_)| Blocked)?;
+    // ORDER: SeqCst, partner: the fence in `take`: a thread whose record is still nobody's below finds nothing. This
+    // thread's own calls are in order anyway, so that a process of one thread needs no heavy fence.
+    full_fence(Ordering::SeqCst);
     let mine = current::get().map(Record::owner);
+    let mut others_are_fenced = false;
     for record in records() {
         let mut backoff = Backoff::new();
         loop {
             let owner = record.owner();
-            if owner == Owner::NOBODY || !record.names(token) {
+            if owner == Owner::NOBODY {
+                break;
+            }
+            if Some(owner) != mine && !others_are_fenced {
+                fence::heavy().map_err(|Errno(_)| Blocked)?;
+                others_are_fenced = true;
+            }
+            if !record.names(token) {
                 break;
             }
             if Some(owner) == mine {

@@ -42,6 +42,7 @@ impl Options {
         let file = file::create_memory(LABEL).map_err(failed("memfd_create"))?;
         file::set_mode(file.as_fd(), options.creation_mode() & MODE_BITS).map_err(failed("fchmod"))?;
         let status = file::status(file.as_fd()).map_err(failed("fstat"))?;
-        options.map_new(Opened { file, status, backing: Backing::Anonymous, writable: true, user: None }, name)
+        let opened = Opened { file, status, backing: Backing::Anonymous, writable: true, seals: 0, user: None };
+        options.map_new(opened, name)
     }
 }

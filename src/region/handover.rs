@@ -33,6 +33,9 @@ const NEEDS_SEAL: &str = "memory that is sent for reading could be opened for wr
                           mapshare_seal(region, MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK) leaves your own \
                           writing as it is";
 
+/// Why a descriptor that came is refused.
+const GRANTS_LESS: &str = "its descriptor grants less than it says";
+
 /// What the message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Message {
@@ -184,17 +187,21 @@ impl Options {
             return Err(Error::Exists { file: Name::HandedOver.into() });
         }
         let status = file::status(file.as_fd()).map_err(|errno| Error::system("fstat", Name::HandedOver, errno))?;
-        let granted = file::granted(file.as_fd()).map_err(|errno| Error::system("fcntl", Name::HandedOver, errno))?;
-        match (status.kind, granted) {
-            (Kind::Regular, Granted::ReadWrite) => {}
-            (Kind::Regular, Granted::Read) if message.access != Access::ReadWrite => {}
-            (Kind::Regular, _) => return Err(alien("its descriptor grants less than it says")),
-            _ => return Err(alien("its descriptor is of no file that can be mapped")),
+        if status.kind != Kind::Regular {
+            return Err(alien("its descriptor is of no file that can be mapped"));
+        }
+        let writable = message.access == Access::ReadWrite;
+        if writable && self.access != Access::ReadWrite {
+            // Also a later mapshare_protect may write. Otherwise mmap needs all that was handed over, and refuses less.
+            let granted = file::granted(file.as_fd());
+            if granted.map_err(|errno| Error::system("fcntl", Name::HandedOver, errno))? != Granted::ReadWrite {
+                return Err(alien(GRANTS_LESS));
+            }
         }
         if !message.offset.is_multiple_of(Paging::of(file.as_fd(), &status).page_size as u64) {
             return Err(alien("it hands over an offset that is not a multiple of the page size"));
         }
-        if self.access == Access::ReadWrite && message.access != Access::ReadWrite {
+        if self.access == Access::ReadWrite && !writable {
             return Err(Error::AccessExceeded {
                 access: self.access.name(),
                 granted: "the region was handed over for reading only",
@@ -202,12 +209,15 @@ impl Options {
             });
         }
         let options = self.inside(message)?;
-        let backing = if seal::of_memory(file.as_fd(), &status).is_some() { Backing::Anonymous } else { Backing::Fd };
+        let memory = seal::of_memory(file.as_fd(), &status);
+        let backing = if memory.is_some() { Backing::Anonymous } else { Backing::Fd };
         let user = LastUser::of_descriptor(file.as_fd(), &status);
-        let writable = message.access == Access::ReadWrite;
-        let opened = Opened { file, status, backing, writable, user };
+        let opened = Opened { file, status, backing, writable, seals: memory.unwrap_or(0), user };
         options.map_existing(opened, Name::HandedOver).map_err(|error| match error {
             Error::NotMappable { .. } => alien("its descriptor is of no file that can be mapped"),
+            Error::System { call: "mmap", errno, .. } if [Errno::EACCES.0, Errno::EBADF.0].contains(&errno) => {
+                alien(GRANTS_LESS)
+            }
             error => error,
         })
     }

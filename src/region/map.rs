@@ -19,6 +19,8 @@ pub(super) struct Opened {
     pub(super) backing: Backing,
     /// Whether the descriptor allows shared writing.
     pub(super) writable: bool,
+    /// The seals of a memory file.
+    pub(super) seals: u32,
     /// Its share in a file that goes with its last user.
     pub(super) user: Option<LastUser>,
 }
@@ -64,7 +66,7 @@ impl Options {
 
     /// Maps a file and sees to it that it has the bytes. A failure leaves the file as it was.
     fn map(&self, opened: Opened, extent: Extent, name: Name) -> Result<Region> {
-        let Opened { file, status, backing, writable, user } = opened;
+        let Opened { file, status, backing, writable, seals, user } = opened;
         let Extent { paging, length, reaches_end } = extent;
         let reserve = self.reserve.max(length);
         let end = paging.file_length_for(self.offset.saturating_add(length));
@@ -73,7 +75,6 @@ impl Options {
             grow::check_file_length(name, status.size, self.offset, length)?;
         }
         let protection = self.access.protection();
-        let seals = if status.is_unnamed { file::seals(file.as_fd()) } else { 0 };
         let protector = self.protector(seals, paging);
         if protector == Protector::Handler {
             super::arm()?;

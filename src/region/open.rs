@@ -7,7 +7,7 @@ use super::name::{Name, split};
 use super::named;
 use super::options::{Access, Options};
 use super::patience::Patience;
-use super::{Backing, Region};
+use super::{Backing, Region, seal};
 use crate::error::{Error, NameError, Result};
 use crate::sys::Errno;
 use crate::sys::file::{self, Granted, Kind, Status};
@@ -92,7 +92,8 @@ impl Options {
         check_granted(fd, granted, self.access)?;
         let user = LastUser::of_descriptor(file.as_fd(), &status);
         let writable = granted == Granted::ReadWrite;
-        self.map_existing(Opened { file, status, backing: Backing::Fd, writable, user }, name)
+        let seals = seal::of_memory(file.as_fd(), &status).unwrap_or(0);
+        self.map_existing(Opened { file, status, backing: Backing::Fd, writable, seals, user }, name)
     }
 
     /// What stands at a path. It is not opened, since to open a device can change its state.
@@ -151,7 +152,8 @@ impl Options {
         }
         self.check_owner(&status, name)?;
         let writable = self.access == Access::ReadWrite;
-        self.map_existing(Opened { file, status, backing: self.backing(), writable, user }, name).map(Some)
+        let seals = seal::of_memory(file.as_fd(), &status).unwrap_or(0);
+        self.map_existing(Opened { file, status, backing: self.backing(), writable, seals, user }, name).map(Some)
     }
 
     /// Whether a symbolic link in the last place of the path is followed: not where the name counts itself.
@@ -173,8 +175,11 @@ impl Options {
     /// Whoever creates a name expects it to be its own, and not to get what another user has put there for it.
     /// Source: the kernel's fs.protected_regular does the same for O_CREAT in sticky directories, where it is set.
     fn check_owner(&self, status: &Status, name: Name) -> Result<()> {
+        if !self.named || !self.create {
+            return Ok(());
+        }
         let user = file::effective_user();
-        if !self.named || !self.create || [user, 0].contains(&status.owner) {
+        if [user, 0].contains(&status.owner) {
             return Ok(());
         }
         Err(NameError::Planted { file: name.into(), owner: status.owner, mode: status.mode, user }.into())
@@ -230,7 +235,7 @@ impl Options {
             LastUser::of_new(file.as_fd(), status.mode, home)
         });
         let user = user.transpose().map_err(failed("marking"))?;
-        let opened = Opened { file, status, backing: self.backing(), writable: true, user };
+        let opened = Opened { file, status, backing: self.backing(), writable: true, seals: 0, user };
         let region = self.map_new(opened, name)?;
         match new.publish(region.file(), &file_name) {
             Ok(()) => Ok(Some(region)),
