@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod liveness;
+pub(crate) mod lock_word;
 pub(crate) mod mutex;
 pub(crate) mod wait;

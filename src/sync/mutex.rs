@@ -3,35 +3,31 @@
 //! Decision: a word of our own, not a robust pthread mutex: that one keeps pointers in the shared bytes and follows them,
 //! its layout differs between C libraries, and an owner that unmaps and dies leaves waiters asleep.
 //!
-//! The word (`layout::word`) holds the owner, or nobody, and flags:
-//! | owner | OWNER_DIED | WAITERS | the lock is | who changes it, and to what | killed here |
-//! | --- | --- | --- | --- | --- | --- |
-//! | 0 | any | 0 | free | `lock`: its owner, OWNER_DIED stays | nobody holds it |
-//! | 0 | any | 1 | free, somebody may sleep | the same, WAITERS stays | the waker is gone: sleepers look every 5 ms |
-//! | O | 0 | 0 | held | `unlock`: 0; a waiter: WAITERS | waiters and newcomers ask for O's life: OWNER_DIED, theirs |
-//! | O | 0 | 1 | held, somebody may sleep | `unlock`: 0, then it wakes one | the same |
-//! | O | 1 | any | held by one who was told | `recover`: OWNER_DIED off; else as above, it stays | the same |
-//!
-//! A sleeper that wakes takes the lock with WAITERS, since others may sleep still: at worst one wake too many. No wake is
-//! lost: WAITERS is set by a compare-and-swap of a held word, and the futex sleeps only while the low half is that. Nor
-//! does a sleep depend on it: it ends after 5 ms, and the sleeper looks again.
+//! The word and its states: `lock_word`.
 //!
 //! Decision: nothing that is read is trusted. An owner is a number that the kernel is asked about; one of this process is
 //! looked up in its threads' own notes (`held`). An owner that does not live is one that has died, whoever wrote it.
+//!
+//! Decision: whether somebody waits is a flag. A count would be wrong for ever once a waiter was killed.
 
 use crate::error::{Error, Problem, Result};
 use crate::mem::hazard::NoRecord;
 use crate::mem::held::{self, Held, Key, TooMany};
 use crate::mem::layout::{self, HIGH_HALF, INITIALISING, KIND, MUTEX_HEAD, word};
 use crate::mem::word::{Atomic, Operation, Words};
-use crate::sync::liveness;
 use crate::sync::wait::Waiting;
+use crate::sync::{liveness, lock_word};
 use crate::sys::clock::monotonic_ns;
+use crate::sys::futex;
 use std::mem::offset_of;
 use std::time::Duration;
 
 /// How often a waiter looks before it sleeps.
 const SPINS: u32 = 100;
+/// How long a waiter bears that others come before it, in nanoseconds.
+const LONG_WAIT_NS: u64 = 20_000_000;
+/// How long a lock that was freed for him is kept, in nanoseconds.
+const KEPT_NS: u64 = 5_000_000;
 /// How long an object of another may be in the making before it counts as none, in nanoseconds.
 const MAKING_NS: u64 = 200_000_000;
 
@@ -176,54 +172,14 @@ impl<'a> Mutex<'a> {
             return Err(self.problem(Problem::HeldAlready));
         }
         held.note(key).map_err(|TooMany| Error::NoMemory { length: 0, place: "for more locks held by one thread" })?;
-        let result = self.take(key, own, timeout);
+        let waiting = Waiting::with_looks_every_5_ms(timeout);
+        let mut contender = Contender { mutex: self, key, own, spins: 0, waiting };
+        let result = lock_word::take(&mut contender);
         match &result {
             Ok(_) => self.holder().perform(Operation::Put(held.kernel_numbers())).map(drop)?,
             Err(_) => held.forget(key),
         }
-        result
-    }
-
-    fn take(&self, key: Key, own: u64, timeout: Option<Duration>) -> Result<Locked> {
-        let word = self.word();
-        let mut waiting = Waiting::with_looks_every_5_ms(timeout);
-        let mut waiters = 0;
-        let mut spins = 0;
-        loop {
-            let seen = word.load()?;
-            let is_free = seen & word::HOLDER == 0;
-            if !is_free && spins < SPINS {
-                spins += 1;
-                std::hint::spin_loop();
-                continue;
-            }
-            // This thread has noted the lock only now: what names it as the owner is no word of its own.
-            let is_rubbish = seen & word::HOLDER == own;
-            if is_free || is_rubbish || !self.is_owner_alive(key, seen)? {
-                let died = if is_free { seen & word::OWNER_DIED } else { word::OWNER_DIED };
-                let flags = seen & word::WAITERS | waiters | died;
-                if word.compare_swap(seen, own | flags)? == seen {
-                    return Ok(if died == 0 { Locked::Clean } else { Locked::OwnerDied });
-                }
-                continue;
-            }
-            let announced = seen | word::WAITERS;
-            if seen != announced && word.compare_swap(seen, announced)? != seen {
-                continue;
-            }
-            waiters = word::WAITERS;
-            waiting.sleep(word.meeting_place()?.cast(), announced as u32)?;
-        }
-    }
-
-    /// Whether the owner that a word names lives and has the lock, as far as this process can know.
-    fn is_owner_alive(&self, key: Key, seen: u64) -> Result<bool> {
-        let participant = (seen >> 32) as u32;
-        let own = key.presence.participant().map_or(0, |participant| participant.get());
-        if participant != own {
-            return liveness::is_alive(self.words.mapping(), participant);
-        }
-        Ok(held::is_noted(key, seen & word::THREAD, || self.word().load().is_ok_and(|now| now == seen)))
+        Ok(if result? { Locked::OwnerDied } else { Locked::Clean })
     }
 
     /// Says that the data are in order again: the next owner is told nothing.
@@ -233,17 +189,8 @@ impl<'a> Mutex<'a> {
     pub fn recover(&self) -> Result<()> {
         self.check_access()?;
         let (held, key, own) = self.known()?;
-        let word = self.word();
-        while held.has(key) {
-            let seen = word.load()?;
-            if seen & word::HOLDER != own {
-                break;
-            }
-            if word.compare_swap(seen, seen & !word::OWNER_DIED)? == seen {
-                return Ok(());
-            }
-        }
-        Err(self.problem(Problem::NotHeld))
+        let is_own = held.has(key) && lock_word::recover(&Contender::of_owner(self, key, own))?;
+        if is_own { Ok(()) } else { Err(self.problem(Problem::NotHeld)) }
     }
 
     /// Frees the lock.
@@ -257,26 +204,9 @@ impl<'a> Mutex<'a> {
             return Err(self.problem(Problem::NotHeld));
         }
         // Whatever becomes of it, this thread has it no more.
-        let result = self.free(own);
+        let result = lock_word::free(&Contender::of_owner(self, key, own));
         held.forget(key);
-        result
-    }
-
-    fn free(&self, own: u64) -> Result<()> {
-        let word = self.word();
-        loop {
-            let seen = word.load()?;
-            if seen & word::HOLDER != own {
-                return Err(self.problem(Problem::NotHeld));
-            }
-            if word.compare_swap(seen, seen & word::OWNER_DIED)? == seen {
-                if seen & word::WAITERS != 0 {
-                    // A sleeper that is not woken looks by itself.
-                    let _ = crate::sys::futex::wake(word.meeting_place()?.cast(), 1);
-                }
-                return Ok(());
-            }
-        }
+        if result? { Ok(()) } else { Err(self.problem(Problem::NotHeld)) }
     }
 
     /// Who has the lock.
@@ -309,6 +239,14 @@ impl<'a> Mutex<'a> {
         self.words.word(offset_of!(layout::Mutex, holder))
     }
 
+    fn handed_off_ns(&self) -> Atomic<'a, u64> {
+        self.words.word(offset_of!(layout::Mutex, handed_off_ns))
+    }
+
+    fn waits_since_ns(&self) -> Atomic<'a, u64> {
+        self.words.word(offset_of!(layout::Mutex, waits_since_ns))
+    }
+
     fn check_access(&self) -> Result<()> {
         self.word().meeting_place()?;
         if self.words.is_writable() { Ok(()) } else { Err(Error::read_only("changing a lock")) }
@@ -331,6 +269,91 @@ impl<'a> Mutex<'a> {
             _ if head & KIND == MUTEX_HEAD & KIND => Err(self.problem(Problem::OtherVersion(head as u32 & 0xff_ffff))),
             _ => Err(self.problem(Problem::Missing)),
         }
+    }
+}
+
+/// This thread at a lock.
+struct Contender<'a, 'b> {
+    mutex: &'b Mutex<'a>,
+    key: Key<'b>,
+    own: u64,
+    spins: u32,
+    waiting: Waiting,
+}
+
+impl<'a, 'b> Contender<'a, 'b> {
+    /// The one that has the lock, and waits for nothing.
+    fn of_owner(mutex: &'b Mutex<'a>, key: Key<'b>, own: u64) -> Contender<'a, 'b> {
+        Contender { mutex, key, own, spins: 0, waiting: Waiting::new(None) }
+    }
+}
+
+impl lock_word::Contender for Contender<'_, '_> {
+    type Error = Error;
+
+    fn own(&self) -> u64 {
+        self.own
+    }
+
+    fn load(&self) -> Result<u64> {
+        self.mutex.word().load()
+    }
+
+    fn compare_swap(&self, expected: u64, desired: u64) -> Result<u64> {
+        self.mutex.word().compare_swap(expected, desired)
+    }
+
+    fn is_owner_alive(&self, seen: u64) -> Result<bool> {
+        let participant = (seen >> 32) as u32;
+        let own = self.key.presence.participant().map_or(0, |participant| participant.get());
+        if participant != own {
+            return liveness::is_alive(self.mutex.words.mapping(), participant);
+        }
+        Ok(held::is_noted(self.key, seen & word::THREAD, || self.load().is_ok_and(|now| now == seen)))
+    }
+
+    fn spins(&mut self) -> bool {
+        self.spins += 1;
+        std::hint::spin_loop();
+        self.spins <= SPINS
+    }
+
+    fn sleep(&mut self, expected: u32) -> Result<()> {
+        self.waiting.sleep(self.mutex.word().meeting_place()?.cast(), expected).map(drop)
+    }
+
+    fn has_waited_long(&self) -> bool {
+        self.waiting.begun_ns().is_some_and(|begun_ns| monotonic_ns().saturating_sub(begun_ns) > LONG_WAIT_NS)
+    }
+
+    fn note_wait(&self) -> Result<()> {
+        let Some(begun_ns) = self.waiting.begun_ns() else { return Ok(()) };
+        let since_ns = self.mutex.waits_since_ns();
+        let noted_ns = since_ns.load()?;
+        if noted_ns == 0 || begun_ns < noted_ns { since_ns.store(begun_ns) } else { Ok(()) }
+    }
+
+    fn forget_wait(&self) -> Result<()> {
+        self.mutex.waits_since_ns().store(0)
+    }
+
+    fn wake(&self, all: bool) {
+        // A sleeper that is not woken looks by itself.
+        if let Ok(address) = self.mutex.word().meeting_place() {
+            let _ = futex::wake(address.cast(), if all { i32::MAX } else { 1 });
+        }
+    }
+
+    fn note_hand_off(&self) -> Result<()> {
+        self.mutex.handed_off_ns().store(monotonic_ns())
+    }
+
+    fn is_kept_for_another(&self) -> Result<bool> {
+        let since_ns = self.mutex.waits_since_ns().load()?;
+        let is_first = |begun_ns| begun_ns <= since_ns || since_ns == 0 && self.has_waited_long();
+        // A moment that has not come yet, of another time namespace or rubbish, is none.
+        let is_fresh = monotonic_ns().wrapping_sub(self.mutex.handed_off_ns().load()?) < KEPT_NS;
+        Ok(is_fresh && !self.waiting.begun_ns().is_some_and(is_first))
     }
 }
 

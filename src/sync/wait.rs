@@ -22,6 +22,8 @@ const PATIENCE: u32 = 32;
 pub(crate) struct Waiting {
     /// In the time of `monotonic_ns`; None for a wait without end.
     deadline_ns: Option<u64>,
+    /// When the first sleep began.
+    begun_ns: Option<u64>,
     sleep_ns: u64,
     longest_ns: u64,
     faults: u32,
@@ -41,12 +43,17 @@ impl Waiting {
     pub(crate) fn new(timeout: Option<Duration>) -> Waiting {
         let end =
             |timeout: Duration| monotonic_ns().saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
-        Waiting { deadline_ns: timeout.map(end), sleep_ns: FIRST_NS, longest_ns: LONGEST_NS, faults: 0 }
+        Waiting { deadline_ns: timeout.map(end), begun_ns: None, sleep_ns: FIRST_NS, longest_ns: LONGEST_NS, faults: 0 }
     }
 
     /// As `new`, with sleeps that are all as short as the first: for those who wait for one who may die.
     pub(crate) fn with_looks_every_5_ms(timeout: Option<Duration>) -> Waiting {
         Waiting { longest_ns: FIRST_NS, ..Waiting::new(timeout) }
+    }
+
+    /// When the first sleep began, in the time of `monotonic_ns`.
+    pub(crate) fn begun_ns(&self) -> Option<u64> {
+        self.begun_ns
     }
 
     /// Sleeps while the word at `address` equals `expected`, for a while. After the last sleep, which ends when the time
@@ -57,6 +64,7 @@ impl Waiting {
         if until <= now {
             return Err(Error::TimedOut);
         }
+        self.begun_ns.get_or_insert(now);
         self.sleep_ns = (self.sleep_ns * 2).min(self.longest_ns);
         // Whoever wants the region for himself alone is told that it is in use, instead of waiting too.
         let _asleep = hazard::asleep();
