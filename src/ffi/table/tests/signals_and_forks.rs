@@ -24,7 +24,14 @@ fn on_signal<const N: usize>(action: fn()) -> libc::c_int {
 
 fn send(thread: u64, signal: libc::c_int) {
     // SAFETY: the thread is joined later: it exists.
-    assert_eq!(unsafe { libc::pthread_kill(thread, signal) }, 0);
+    let send = || unsafe { libc::pthread_kill(thread, signal) };
+    let mut sent = send();
+    // A user may have so many signals queued (RLIMIT_SIGPENDING), in all its processes.
+    while sent == libc::EAGAIN {
+        std::thread::yield_now();
+        sent = send();
+    }
+    assert_eq!(sent, 0);
 }
 
 fn this_pthread() -> u64 {
