@@ -35,13 +35,24 @@ pub unsafe extern "C" fn mapshare_read(
 ) -> c_int {
     if !buffer.is_null() {
         // SAFETY: the caller vouches for `length` bytes at `buffer`.
-        let buffer = unsafe { Destination::from_raw(buffer.cast(), length) };
-        if enter_at_once(region).is_some_and(|open| open.read_at_once(offset, buffer)) {
-            return 0;
+        let mut bytes = unsafe { Destination::from_raw(buffer.cast(), length) };
+        if let Some(open) = enter_at_once(region) {
+            if open.read_at_once(offset, &mut bytes) {
+                return 0;
+            }
+            drop(open);
+            return read_anew(region, offset, bytes);
         }
     }
     // SAFETY: the caller's promise.
     unsafe { read(region, offset, buffer, length) }
+}
+
+/// A read that had begun. Of its own, so that the good path keeps no argument for it.
+#[cold]
+#[inline(never)]
+fn read_anew(region: *mut mapshare_region, offset: u64, buffer: Destination) -> c_int {
+    guard("mapshare_read", || enter(region)?.read_into(offset, buffer))
 }
 
 /// A read that something is in the way of.
@@ -82,13 +93,24 @@ pub unsafe extern "C" fn mapshare_write(
 ) -> c_int {
     if !buffer.is_null() {
         // SAFETY: the caller vouches for `length` bytes at `buffer`.
-        let buffer = unsafe { Source::from_raw(buffer.cast(), length) };
-        if enter_at_once(region).is_some_and(|open| open.write_at_once(offset, buffer)) {
-            return 0;
+        let mut bytes = unsafe { Source::from_raw(buffer.cast(), length) };
+        if let Some(open) = enter_at_once(region) {
+            if open.write_at_once(offset, &mut bytes) {
+                return 0;
+            }
+            drop(open);
+            return write_anew(region, offset, bytes);
         }
     }
     // SAFETY: the caller's promise.
     unsafe { write(region, offset, buffer, length) }
+}
+
+/// As `read_anew`.
+#[cold]
+#[inline(never)]
+fn write_anew(region: *mut mapshare_region, offset: u64, buffer: Source) -> c_int {
+    guard("mapshare_write", || enter(region)?.write_from(offset, buffer))
 }
 
 /// A write that something is in the way of.

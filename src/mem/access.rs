@@ -20,29 +20,32 @@ use crate::sys::{Errno, file, map};
 impl Mapping {
     /// `read`, if all is well with the bytes and this thread may touch them; otherwise false, and `read` finds out why.
     #[inline(always)]
-    pub(crate) fn read_at_once(&self, span: Span, to: &Destination) -> bool {
+    pub(crate) fn read_at_once(&self, span: Span, to: &mut Destination) -> bool {
+        let mut from = self.address(span).as_ptr().cast_const();
         // SAFETY: the span lies in our pages, and the caller's buffer is as long.
-        self.done_at_once(span, || unsafe { guard::copy(to.address, self.address(span).as_ptr(), span.length()) })
+        self.done_at_once(|| unsafe { guard::copy_whole(&mut to.address, &mut from, &mut to.length) })
     }
 
     /// As `read_at_once`, for `write`.
     #[inline(always)]
-    pub(crate) fn write_at_once(&self, span: Span, from: &Source) -> bool {
+    pub(crate) fn write_at_once(&self, span: Span, from: &mut Source) -> bool {
+        let mut to = self.address(span).as_ptr();
         // SAFETY: as in `read_at_once`, the other way round.
-        self.done_at_once(span, || unsafe { guard::copy(self.address(span).as_ptr(), from.address, span.length()) })
+        self.done_at_once(|| unsafe { guard::copy_whole(&mut to, &mut from.address, &mut from.length) })
     }
 
     /// As `read_at_once`, for `fill`.
     #[inline(always)]
     pub(crate) fn fill_at_once(&self, span: Span, byte: u8) -> bool {
         // SAFETY: the span lies in our pages.
-        self.done_at_once(span, || unsafe { guard::fill(self.address(span).as_ptr(), byte, span.length()) })
+        let fill = || unsafe { guard::fill(self.address(span).as_ptr(), byte, span.length()) };
+        self.done_at_once(|| fill() == span.length())
     }
 
     #[inline(always)]
-    fn done_at_once(&self, span: Span, access: impl FnOnce() -> usize) -> bool {
+    fn done_at_once(&self, access: impl FnOnce() -> bool) -> bool {
         // The calling thread has entered at once, so that it bears SIGBUS.
-        if self.protector() == Protector::SystemCalls || access() != span.length() || !self.lost.is_nothing() {
+        if self.protector() == Protector::SystemCalls || !access() || !self.lost.is_nothing() {
             hazard::seldom();
             return false;
         }

@@ -40,6 +40,9 @@ const RECORDS: usize = if cfg!(loom) { 4 } else { 31 };
 
 /// The value of a cell that no call uses. No token is 0.
 const IDLE: u64 = 0;
+/// The value of the first cell of a record whose owner's calls may not take the short way: it has SIGBUS blocked, or
+/// `fence::light` is an instruction. No token is 1.
+const HINDERED: u64 = 1;
 
 /// Cells of one thread, in lines that no other thread writes (128: processors fetch lines in pairs).
 #[repr(align(128))]
@@ -54,9 +57,6 @@ pub(crate) struct Record {
     holding: AtomicU64,
     /// Whether the owner had SIGBUS blocked at its first call. Written by the owner only.
     sigbus_blocked: AtomicBool,
-    /// Whether the owner's calls may take the short way: SIGBUS is not blocked, and `fence::light` is no instruction.
-    /// Written by the owner only.
-    unhindered: AtomicBool,
 }
 
 /// A page of records and the way to the next page. All zeros is an empty one.
@@ -200,8 +200,10 @@ fn claim() -> Result<&'static Record, NoRecord> {
         if let Some(record) = take(mine) {
             let sigbus_blocked = before.unwrap_or_else(|| blocked.had_sigbus_blocked());
             record.sigbus_blocked.store(sigbus_blocked, Ordering::Relaxed); // ORDER: Relaxed, as above
-            let unhindered = !sigbus_blocked && fence::light_is_free();
-            record.unhindered.store(unhindered, Ordering::Relaxed); // ORDER: Relaxed, as above
+            if sigbus_blocked || !fence::light_is_free() {
+                // ORDER: Relaxed, names no object. If the cell is not idle, the record has been hindered before.
+                let _ = record.cells[0].compare_exchange(IDLE, HINDERED, Ordering::Relaxed, Ordering::Relaxed);
+            }
             current::set(record);
             return Ok(record);
         }
@@ -269,7 +271,7 @@ pub(crate) fn blocks_sigbus() -> bool {
 pub(crate) fn is_inside() -> bool {
     let mine = current::get().map_or(Owner::NOBODY, Record::owner);
     // ORDER: Relaxed: this thread's own cells.
-    let in_use = |record: &Record| record.cells.iter().any(|cell| cell.load(Ordering::Relaxed) != IDLE);
+    let in_use = |record: &Record| record.cells.iter().any(|cell| cell.load(Ordering::Relaxed) > HINDERED);
     mine != Owner::NOBODY && records_of(mine).any(in_use)
 }
 
@@ -291,15 +293,15 @@ pub(crate) struct Hazard {
 }
 
 impl Hazard {
-    /// Publishes `token` (never 0) in the first cell of this thread, if it has one, that is idle, and the thread is
-    /// unhindered: does not block SIGBUS above all. Whether the object is still there has to be looked up afterwards.
+    /// Publishes `token` (never 0 or 1) in the first cell of this thread, if it has one that is idle: it is not where the
+    /// thread blocks SIGBUS, see `HINDERED`. Whether the object is still there has to be looked up afterwards.
     /// Async-signal-safe.
     #[inline(always)]
     pub(crate) fn publish_at_once(token: u64) -> Option<Hazard> {
         let record = current::get()?;
         let cell = &record.cells[0];
         // ORDER: Relaxed: only this thread and its handlers write this cell.
-        if cell.load(Ordering::Relaxed) != IDLE || !record.unhindered.load(Ordering::Relaxed) {
+        if cell.load(Ordering::Relaxed) != IDLE {
             seldom();
             return None;
         }
@@ -447,7 +449,6 @@ static REGISTRY: Registry = Registry {
                 asleep: AtomicU64::new(0),
                 holding: AtomicU64::new(0),
                 sigbus_blocked: AtomicBool::new(false),
-                unhindered: AtomicBool::new(false),
             }
         }; RECORDS],
         next: AtomicPtr::new(std::ptr::null_mut()),
@@ -466,7 +467,6 @@ loom::lazy_static! {
                 asleep: AtomicU64::new(0),
 holding: AtomicU64::new(0),
                 sigbus_blocked: AtomicBool::new(false),
-                unhindered: AtomicBool::new(false),
             }),
             next: AtomicPtr::new(std::ptr::null_mut()),
         },

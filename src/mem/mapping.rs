@@ -7,6 +7,7 @@
 
 use super::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::guard;
+use super::hazard;
 use super::held;
 use super::lost::Lost;
 use super::pins;
@@ -220,12 +221,16 @@ impl Mapping {
         self.presence.get().copied()
     }
 
+    #[inline]
     pub(crate) fn protector(&self) -> Protector {
-        match self.protector {
+        if self.protector == Protector::SystemCalls {
+            hazard::seldom();
             // ORDER: Relaxed, partner trust_seal: the seal is in the kernel before this is set, and nothing else is said.
-            Protector::SystemCalls if self.sealed.load(Ordering::Relaxed) => Protector::Seal,
-            protector => protector,
+            if self.sealed.load(Ordering::Relaxed) {
+                return Protector::Seal;
+            }
         }
+        self.protector
     }
 
     /// From now on the file cannot shrink, and has all bytes up to the length. Where a handler is, it stays: pages may have

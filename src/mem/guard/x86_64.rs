@@ -30,7 +30,8 @@ mod fill;
 
 use std::arch::asm;
 
-pub(super) use copy::{copy_avx2, copy_avx512, copy_backward, copy_forward, copy_small, copy_sse2};
+use copy::copy_small;
+pub(super) use copy::{copy_avx2, copy_avx512, copy_backward, copy_forward, copy_sse2};
 pub(super) use fill::{fill_avx2, fill_avx512, fill_small, fill_sse2};
 
 use super::table::{Entry, lookup};
@@ -59,15 +60,18 @@ pub(super) fn choose() {
 
 /// Calls a function that keeps to the agreement above, so that its caller keeps what it has in registers: a call by the
 /// ABI spills six of them, a nanosecond of the two that a short copy takes.
+///
+/// The arguments stay where they were. Who goes on using them names a place as an output too, `(length => length)`: then
+/// they need no second register.
 macro_rules! call {
-    ($function:ident, $to:expr, $second:expr, $length:expr) => {{
+    ($function:ident, ($($to:tt)*), ($($second:tt)*), ($($length:tt)*)) => {{
         let done: usize;
         asm!(
             "call {function}",
             function = sym $function,
-            in("rdi") $to,
-            in("rsi") $second,
-            in("rdx") $length,
+            inlateout("rdi") $($to)*,
+            inlateout("rsi") $($second)*,
+            inlateout("rdx") $($length)*,
             out("rax") done,
             out("rcx") _,
             out("r8") _,
@@ -86,19 +90,26 @@ macro_rules! call {
 
 /// See [`super::copy`].
 #[inline(always)]
-pub(super) unsafe fn copy(to: *mut u8, from: *const u8, length: usize) -> usize {
-    if length <= SMALL {
+pub(super) unsafe fn copy(mut to: *mut u8, mut from: *const u8, mut length: usize) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { copy_in_place(&mut to, &mut from, &mut length) }
+}
+
+/// `copy`, whose arguments stay as they are, and where they are.
+#[inline(always)]
+pub(super) unsafe fn copy_in_place(to: &mut *mut u8, from: &mut *const u8, length: &mut usize) -> usize {
+    if *length <= SMALL {
         // SAFETY: the caller's promise about the ranges; the length fits.
-        return unsafe { call!(copy_small, to, from, length) };
+        return unsafe { call!(copy_small, (*to => *to), (*from => *from), (*length => *length)) };
     }
     // ORDER: Relaxed, partner `choose`.
     match VECTORS.load(Ordering::Relaxed) {
         // SAFETY: the caller's promise about the ranges; longer than a vector; the processor has AVX-512 VL.
-        2 => unsafe { call!(copy_avx512, to, from, length) },
+        2 => unsafe { call!(copy_avx512, (*to => *to), (*from => *from), (*length => *length)) },
         // SAFETY: the caller's promise about the ranges; longer than a vector; the processor has AVX2.
-        1 => unsafe { call!(copy_avx2, to, from, length) },
+        1 => unsafe { call!(copy_avx2, (*to => *to), (*from => *from), (*length => *length)) },
         // SAFETY: the caller's promise about the ranges; longer than a vector.
-        _ => unsafe { call!(copy_sse2, to, from, length) },
+        _ => unsafe { call!(copy_sse2, (*to => *to), (*from => *from), (*length => *length)) },
     }
 }
 
@@ -108,16 +119,16 @@ pub(super) unsafe fn fill(to: *mut u8, byte: u8, length: usize) -> usize {
     let byte = u64::from(byte);
     if length <= SMALL {
         // SAFETY: the caller's promise about the range; the length fits.
-        return unsafe { call!(fill_small, to, byte, length) };
+        return unsafe { call!(fill_small, (to => _), (byte => _), (length => _)) };
     }
     // ORDER: Relaxed, partner `choose`.
     match VECTORS.load(Ordering::Relaxed) {
         // SAFETY: the caller's promise about the range; longer than a vector; the processor has AVX-512 VL.
-        2 => unsafe { call!(fill_avx512, to, byte, length) },
+        2 => unsafe { call!(fill_avx512, (to => _), (byte => _), (length => _)) },
         // SAFETY: the caller's promise about the range; longer than a vector; the processor has AVX2.
-        1 => unsafe { call!(fill_avx2, to, byte, length) },
+        1 => unsafe { call!(fill_avx2, (to => _), (byte => _), (length => _)) },
         // SAFETY: the caller's promise about the range; longer than a vector.
-        _ => unsafe { call!(fill_sse2, to, byte, length) },
+        _ => unsafe { call!(fill_sse2, (to => _), (byte => _), (length => _)) },
     }
 }
 
