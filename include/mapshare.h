@@ -1326,8 +1326,8 @@ int mapshare_mutex_init(struct mapshare_region *region, uint64_t offset);
  *   -ENOMEM: the thread holds 16 locks.
  *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
  *
- * Who comes first gets a free lock, but one that waits is not passed over for long: after 20 milliseconds the lock is kept
- * for it, for 5 milliseconds at most from the moment that it is freed; until then others find it held.
+ * Who comes first gets a free lock, but one that waits is not passed over for long: after 20 milliseconds the lock is
+ * kept for it when it is freed, for 5 milliseconds at most; until then others find it held.
  *
  * Threads: any. What an owner wrote before it freed the lock, the next one sees. While a call waits, mapshare_unmap and
  * all else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is.
@@ -1335,9 +1335,7 @@ int mapshare_mutex_init(struct mapshare_region *region, uint64_t offset);
  * Fork: a child has no locks; those of its parent stay its parent's.
  * Signals: not in a handler. Blocks: up to timeout_ns. Source: fcntl(2) "Open file description locks", futex(2).
  */
-int mapshare_mutex_lock(struct mapshare_region *region,
-                        uint64_t offset,
-                        int64_t timeout_ns);
+int mapshare_mutex_lock(struct mapshare_region *region, uint64_t offset, int64_t timeout_ns);
 
 /**
  * Says that the data which a lock protects are in order again, after MAPSHARE_OWNER_DIED.
