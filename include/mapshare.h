@@ -415,7 +415,7 @@ typedef struct mapshare_owner {
    */
   uint32_t alive;
   /**
-   * 1 when somebody may be waiting, 0 when nobody is.
+   * 1 when somebody may be waiting, 0 when nobody is; not how many: those that are killed cannot be counted out.
    */
   uint32_t waiters;
 } mapshare_owner;
@@ -1338,6 +1338,9 @@ int mapshare_mutex_init(struct mapshare_region *region, uint64_t offset);
  *   -EBUSY, -ENOLCK, -ENOENT: as mapshare_mutex_init.
  *   -ENOMEM: the thread holds 16 locks.
  *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
+ *
+ * Who comes first gets a free lock, but one that waits is not passed over for long: after 20 milliseconds the lock is
+ * kept for it when it is freed, for 5 milliseconds at most; until then others find it held.
  *
  * Threads: any. What an owner wrote before it freed the lock, the next one sees. While a call waits, mapshare_unmap and
  * all else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is.

@@ -3,8 +3,10 @@
 mod common;
 
 use common::forks::Forked;
+use common::process::eventually;
 use common::words::Do;
 use common::*;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const AT: u64 = 64;
@@ -25,7 +27,7 @@ fn contend(region: &Opened, timeout_ns: i64) -> (u64, u64) {
         }
         longest = longest.max(begun.elapsed());
         times += 1;
-        for _ in 0..10_000 {
+        for _ in 0..100 {
             region.atomic(3072, Do::<u64>::Add(1)).unwrap();
         }
         region.unlock(AT).unwrap();
@@ -75,4 +77,65 @@ fn no_one_of_eight_processes_waits_for_a_second() {
 fn those_that_only_try_do_not_keep_a_waiter_out() {
     let test = those_that_only_try_do_not_keep_a_waiter_out;
     in_own_process(test, || eight_contend([0, -1, 0, 1_000_000, 0, 0, -1, 0]));
+}
+
+/// Whether the lock's word says that somebody has waited long.
+fn is_promised(region: &Opened) -> bool {
+    region.atomic(AT + 8, Do::<u64>::Load).unwrap() >> 29 & 1 == 1
+}
+
+#[test]
+fn who_frees_a_lock_does_not_get_it_again_before_one_who_has_waited_long() {
+    const ROUNDS: usize = 20;
+    for door in DOORS {
+        let folder = Folder::new();
+        let region = door.open(folder.join("file"), &common::create(4096)).unwrap();
+        region.init_mutex(AT).unwrap();
+        let mut in_order = 0;
+        for _ in 0..ROUNDS {
+            let got_it = Mutex::new(Vec::new());
+            region.lock(AT, -1).unwrap();
+            std::thread::scope(|scope| {
+                let wait = |number| {
+                    assert_eq!(region.lock(AT, -1), Ok(false));
+                    got_it.lock().unwrap().push(number);
+                    region.unlock(AT).unwrap();
+                };
+                scope.spawn(move || wait(1));
+                eventually("somebody has waited long", || is_promised(&region));
+                scope.spawn(move || wait(2));
+                std::thread::yield_now();
+                region.unlock(AT).unwrap();
+                region.lock(AT, -1).unwrap();
+                got_it.lock().unwrap().push(3);
+                region.unlock(AT).unwrap();
+            });
+            in_order += usize::from(got_it.into_inner().unwrap()[0] == 1);
+        }
+        // Where the first one does not come to run for some milliseconds, it may be another's turn.
+        assert!(in_order > ROUNDS / 2, "{in_order} of {ROUNDS}");
+    }
+}
+
+#[test]
+fn a_lock_that_is_kept_for_one_who_is_dead_is_anybodys_soon() {
+    let test = a_lock_that_is_kept_for_one_who_is_dead_is_anybodys_soon;
+    in_own_process(test, || {
+        for door in DOORS {
+            let folder = Folder::new();
+            let region = door.open(folder.join("file"), &common::create(4096)).unwrap();
+            region.init_mutex(AT).unwrap();
+            region.lock(AT, -1).unwrap();
+            let waiter = Forked::start(|_| region.lock(AT, -1).is_ok().into());
+            eventually("it has waited long", || is_promised(&region));
+            waiter.kill();
+            assert!(is_promised(&region));
+            region.unlock(AT).unwrap();
+            eventually("one that only tries has it", || region.lock(AT, 0) == Ok(false));
+            assert!(!is_promised(&region), "the next ones are not kept waiting");
+            region.unlock(AT).unwrap();
+            assert_eq!(region.lock(AT, 0), Ok(false));
+            region.unlock(AT).unwrap();
+        }
+    });
 }

@@ -12,6 +12,7 @@ pub(crate) mod names;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod sockets;
+pub(crate) mod steps;
 pub(crate) mod words;
 
 pub(crate) use doors::{DOORS, Door, Failure, Opened, Outcome, code, refused};

@@ -1,4 +1,4 @@
-//! The library's token table, hazard cells, fences and pins, compiled for the model checker. Empty without
+//! The library's token table, hazard cells, fences, pins and the word of a lock, compiled for the model checker. Empty without
 //! `--cfg loom`.
 #![cfg(all(loom, test))]
 
@@ -9,6 +9,8 @@ mod mem {
     mod current;
     pub(crate) mod fence;
     pub(crate) mod hazard;
+    #[expect(dead_code, reason = "the model needs the word of a lock only")]
+    pub(crate) mod layout;
     /// Views hold it; the handler looks at nothing but its address.
     pub(crate) mod mapping {
         pub(crate) struct Mapping(#[expect(dead_code, reason = "bytes, for an address of its own")] pub(crate) u8);
@@ -22,6 +24,11 @@ mod mem {
 mod ffi {
     pub(crate) mod table;
     pub(crate) mod token;
+}
+
+#[path = "../../../src/sync"]
+mod sync {
+    pub(crate) mod lock_word;
 }
 
 /// The system calls in a model: threads never die, nobody forks, no page can be had.
@@ -76,4 +83,5 @@ mod sys {
     }
 }
 
+mod lock_word_loom;
 mod table_loom;

@@ -1,0 +1,190 @@
+//! Children that are killed at every instruction of an operation, with the debugger's means: ptrace(2). Only in a process
+//! of its own (`in_own_process`), whose other threads do nothing.
+//!
+//! A first child is led through the operation instruction by instruction, which tells where it comes by. Then for each of
+//! these places a fresh child runs into a breakpoint there, and is killed. Every place is each instruction each time that
+//! it comes by; that is when MAPSHARE_EVERY_STEP is set. Else it is its first and its last time, and of these one in ten.
+
+#![cfg(target_arch = "x86_64")]
+
+use super::process::{wait_for, watchdog};
+use libc::*;
+use std::collections::BTreeMap;
+
+/// Where a child is killed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Which one it is, from 0: in the order of the operation.
+    pub(crate) number: usize,
+    /// Whether the operation is over here.
+    pub(crate) is_end: bool,
+    /// Before the instruction at this address, when it comes by for the `time`th time.
+    address: u64,
+    time: usize,
+}
+
+/// A child that stands still before its operation.
+struct Traced(i32);
+
+/// Kills children in the middle of `operation`, each of which has done `prepare` before. `before` is done here while a child
+/// stands still before its operation, `after` when it is dead and the kernel has freed what it had. How many there were.
+pub(crate) fn kill_at_every_instruction<T>(
+    prepare: impl Fn() -> T,
+    operation: impl Fn(&T),
+    mut before: impl FnMut(),
+    mut after: impl FnMut(Place),
+) -> usize {
+    let mut start = || {
+        watchdog();
+        let child = Traced::start(&prepare, &operation);
+        before();
+        child
+    };
+    let child = start();
+    let path = child.path();
+    child.kill();
+    let places = places(&path);
+    let end = places[places.len() - 1];
+    after(end);
+    for &place in places.iter().filter(|place| is_all() || place.number % 10 == 0 || place.is_end) {
+        let child = start();
+        let is_there = child.run_to(place);
+        child.kill();
+        after(if is_there { place } else { end });
+    }
+    places.len()
+}
+
+fn is_all() -> bool {
+    std::env::var_os("MAPSHARE_EVERY_STEP").is_some()
+}
+
+fn places(path: &[u64]) -> Vec<Place> {
+    let mut times = BTreeMap::<u64, usize>::new();
+    path.iter().for_each(|&address| *times.entry(address).or_default() += 1);
+    let mut so_far = BTreeMap::<u64, usize>::new();
+    let mut places = Vec::new();
+    for &address in path {
+        let time = so_far.entry(address).or_default();
+        *time += 1;
+        if is_all() || *time == 1 || *time == times[&address] {
+            places.push(Place { number: places.len(), is_end: false, address, time: *time });
+        }
+    }
+    places.push(Place { number: places.len(), is_end: true, address: 0, time: 1 });
+    places
+}
+
+/// Stops this process with a signal that its tracer sees.
+fn stop() {
+    // SAFETY: no memory is passed.
+    unsafe { syscall(SYS_tgkill, getpid(), gettid(), SIGSTOP) };
+}
+
+/// Ends with what the last error was.
+#[track_caller]
+fn ptraced(request: u32, child: i32, address: u64, data: u64) -> i64 {
+    // SAFETY: the requests that are made here take no memory of this process.
+    unsafe { *__errno_location() = 0 };
+    // SAFETY: as above.
+    let result = unsafe { ptrace(request, child, address, data) };
+    let error = std::io::Error::last_os_error();
+    assert!(result != -1 || error.raw_os_error() == Some(0), "ptrace {request}: {error}");
+    result
+}
+
+impl Traced {
+    fn start<T>(prepare: impl Fn() -> T, operation: impl Fn(&T)) -> Traced {
+        // SAFETY: nothing else goes on in this process.
+        let child = unsafe { fork() };
+        assert_ne!(child, -1, "fork: {}", std::io::Error::last_os_error());
+        if child == 0 {
+            watchdog();
+            let run = || {
+                let prepared = prepare();
+                ptraced(PTRACE_TRACEME, 0, 0, 0);
+                stop();
+                operation(&prepared);
+                stop();
+            };
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+            // SAFETY: ends the child without the harness's own end.
+            unsafe { _exit(101) };
+        }
+        let child = Traced(child);
+        assert_eq!(child.stopped_by(), SIGSTOP);
+        child
+    }
+
+    /// Waits for its next stop.
+    #[track_caller]
+    fn stopped_by(&self) -> i32 {
+        let mut status = 0;
+        // SAFETY: the kernel fills the number.
+        assert_eq!(unsafe { waitpid(self.0, &mut status, 0) }, self.0);
+        assert!(WIFSTOPPED(status), "the child ended: {status:#x}");
+        WSTOPSIG(status)
+    }
+
+    /// Lets it do one instruction, or run, until its next stop.
+    #[track_caller]
+    fn go_on(&self, request: u32) -> i32 {
+        ptraced(request, self.0, 0, 0);
+        self.stopped_by()
+    }
+
+    fn address(&self) -> u64 {
+        ptraced(PTRACE_PEEKUSER, self.0, RIP as u64 * 8, 0) as u64
+    }
+
+    /// The instructions that it comes by.
+    fn path(&self) -> Vec<u64> {
+        let mut path = Vec::new();
+        loop {
+            path.push(self.address());
+            match self.go_on(PTRACE_SINGLESTEP) {
+                SIGTRAP => assert!(path.len() < 2_000_000, "the operation does not end"),
+                SIGSTOP => return path,
+                other => panic!("signal {other} in the operation"),
+            }
+        }
+    }
+
+    /// Runs until it is there; whether it is. One that does not come by, since this run is another one, runs to the end.
+    fn run_to(&self, place: Place) -> bool {
+        if place.is_end {
+            assert_eq!(self.go_on(PTRACE_CONT), SIGSTOP);
+            return true;
+        }
+        let bytes = ptraced(PTRACE_PEEKTEXT, self.0, place.address, 0) as u64;
+        for time in 1..=place.time {
+            // A breakpoint cannot stand where the child is.
+            if self.address() != place.address && !self.run_into_breakpoint(place.address, bytes) {
+                return false;
+            }
+            if time < place.time && self.go_on(PTRACE_SINGLESTEP) == SIGSTOP {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Runs until it is at that address, where these bytes stand; whether it comes there.
+    fn run_into_breakpoint(&self, address: u64, bytes: u64) -> bool {
+        ptraced(PTRACE_POKETEXT, self.0, address, bytes & !0xff | 0xcc);
+        let signal = self.go_on(PTRACE_CONT);
+        ptraced(PTRACE_POKETEXT, self.0, address, bytes);
+        if signal == SIGSTOP {
+            return false;
+        }
+        assert_eq!((signal, self.address()), (SIGTRAP, address + 1));
+        ptraced(PTRACE_POKEUSER, self.0, RIP as u64 * 8, address);
+        true
+    }
+
+    fn kill(self) {
+        // SAFETY: our own child, which has not been waited for.
+        assert_eq!(unsafe { kill(self.0, SIGKILL) }, 0);
+        assert_eq!(wait_for(self.0), -SIGKILL);
+    }
+}

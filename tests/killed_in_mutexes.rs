@@ -1,0 +1,211 @@
+//! A process that is killed at any instruction of any operation on a lock leaves it to the others, at once.
+
+#![cfg(target_arch = "x86_64")]
+
+mod common;
+
+use common::forks::Forked;
+use common::process::{eventually, watchdog};
+use common::steps::{Place, kill_at_every_instruction};
+use common::*;
+use std::time::{Duration, Instant};
+
+const AT: u64 = 64;
+/// In which a survivor has to have the lock, from when the kernel has freed what the dead one had.
+const AT_ONCE: Duration = Duration::from_millis(10);
+const LONG: i64 = 20_000_000_000;
+
+fn open(folder: &Folder) -> Opened {
+    let region = Door::C.open(folder.join("file"), &common::create(4096)).unwrap();
+    region.init_mutex(AT).unwrap();
+    region.lock(AT, 0).unwrap();
+    region.unlock(AT).unwrap();
+    region
+}
+
+/// A survivor does each operation; whether it was told of a death.
+fn survive(region: &Opened) -> bool {
+    let died = region.lock(AT, AT_ONCE.as_nanos() as i64).expect("never stuck");
+    if died {
+        region.recover(AT).unwrap();
+    }
+    region.unlock(AT).unwrap();
+    assert_eq!(region.lock(AT, 0), Ok(false));
+    region.unlock(AT).unwrap();
+    died
+}
+
+/// What survivors were told at each place, in order.
+#[derive(Default)]
+struct Told(Vec<(usize, bool)>);
+
+impl Told {
+    fn add(&mut self, place: Place, died: bool) {
+        self.0.push((place.number, died));
+    }
+
+    /// They were told the one at first, and the other in the end.
+    #[track_caller]
+    fn changed(&self, from: bool, to: bool) {
+        let of = |found: Option<&(usize, bool)>| found.unwrap().1;
+        assert_eq!((of(self.0.iter().min()), of(self.0.iter().max())), (from, to));
+    }
+
+    /// They were told the one at first, and from some place on the other: what happens does so in one instant.
+    #[track_caller]
+    fn changed_once(mut self, from: bool, to: bool) {
+        self.0.sort_unstable();
+        self.changed(from, to);
+        let changes = self.0.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
+        assert_eq!(changes, usize::from(from != to), "{:?}", self.0);
+    }
+}
+
+/// Kills at every instruction; with what was told, there may be a change once.
+fn killed<T>(name: &str, region: &Opened, prepare: impl Fn() -> T, operation: impl Fn(&T), (from, to): (bool, bool)) {
+    let mut told = Told::default();
+    let places = kill_at_every_instruction(prepare, operation, || {}, |place| told.add(place, survive(region)));
+    assert!(places > 50, "{name}: {places} instructions");
+    println!("{name}: {places} places");
+    told.changed_once(from, to);
+}
+
+#[test]
+fn killed_in_lock() {
+    in_own_process(killed_in_lock, || {
+        let folder = Folder::new();
+        let region = open(&folder);
+        let warm = || {
+            region.lock(AT, LONG).unwrap();
+            region.unlock(AT).unwrap();
+        };
+        killed("lock", &region, warm, |()| drop(region.lock(AT, LONG)), (false, true));
+    });
+}
+
+#[test]
+fn killed_in_a_processs_first_lock() {
+    in_own_process(killed_in_a_processs_first_lock, || {
+        let folder = Folder::new();
+        let region = open(&folder);
+        killed("first lock", &region, || {}, |()| drop(region.lock(AT, LONG)), (false, true));
+    });
+}
+
+#[test]
+fn killed_in_unlock() {
+    in_own_process(killed_in_unlock, || {
+        let folder = Folder::new();
+        let region = open(&folder);
+        let hold = || assert_eq!(region.lock(AT, LONG), Ok(false));
+        killed("unlock", &region, hold, |()| drop(region.unlock(AT)), (true, false));
+    });
+}
+
+/// Leaves the lock as one who has died with it.
+fn die_with(region: &Opened) {
+    assert_eq!(common::process::forked(|| i32::from(region.lock(AT, LONG).unwrap())), 0);
+}
+
+#[test]
+fn killed_in_recover() {
+    in_own_process(killed_in_recover, || {
+        let folder = Folder::new();
+        let region = open(&folder);
+        let hold = || {
+            die_with(&region);
+            assert_eq!(region.lock(AT, LONG), Ok(true));
+        };
+        // It has the lock before and after.
+        killed("recover", &region, hold, |()| drop(region.recover(AT)), (true, true));
+    });
+}
+
+#[test]
+fn killed_in_taking_over_from_the_dead() {
+    in_own_process(killed_in_taking_over_from_the_dead, || {
+        let folder = Folder::new();
+        let region = open(&folder);
+        let dead = || die_with(&region);
+        killed("taking over", &region, dead, |()| drop(region.lock(AT, LONG)), (true, true));
+    });
+}
+
+#[test]
+fn killed_in_init() {
+    in_own_process(killed_in_init, || {
+        let folder = Folder::new();
+        let region = open(&folder);
+        let mut was_made = Told::default();
+        let after = |place| {
+            let made = region.init_mutex(AT);
+            if let Err(failure) = &made {
+                assert_eq!(failure.code, libc::EEXIST, "{failure:?}");
+            }
+            was_made.add(place, made.is_err());
+            assert!(!survive(&region));
+            region.fill(AT, 64, 0).unwrap();
+        };
+        region.fill(AT, 64, 0).unwrap();
+        let places = kill_at_every_instruction(|| {}, |()| drop(region.init_mutex(AT)), || {}, after);
+        println!("init: {places} places");
+        was_made.changed_once(false, true);
+    });
+}
+
+#[test]
+fn killed_in_waiting() {
+    in_own_process(killed_in_waiting, || {
+        let folder = Folder::new();
+        let region = open(&folder);
+        let join = || refused(region.lock(AT, 1), libc::ETIMEDOUT, &[]);
+        let after = |_| {
+            region.unlock(AT).unwrap();
+            assert!(!survive(&region));
+            region.lock(AT, 0).unwrap();
+        };
+        region.lock(AT, 0).unwrap();
+        let places = kill_at_every_instruction(join, |()| drop(region.lock(AT, 300_000)), || {}, after);
+        println!("waiting: {places} places");
+    });
+}
+
+#[test]
+fn killed_in_unlock_while_others_sleep() {
+    in_own_process(killed_in_unlock_while_others_sleep, || {
+        let folder = Folder::new();
+        let region = open(&folder);
+        let mut sleeper = Forked::start(|mut parent| {
+            loop {
+                parent.listen();
+                watchdog();
+                let died = region.lock(AT, LONG).unwrap();
+                if died {
+                    region.recover(AT).unwrap();
+                }
+                region.unlock(AT).unwrap();
+                parent.tell(u8::from(died));
+            }
+        });
+        let sleeper = std::cell::RefCell::new(&mut sleeper);
+        let (mut told, mut late) = (Told::default(), 0);
+        let before = || {
+            sleeper.borrow_mut().say(1);
+            eventually("somebody waits", || region.owner(AT).unwrap().waiters == 1);
+        };
+        let after = |place| {
+            let freed = Instant::now();
+            told.add(place, sleeper.borrow_mut().hear() == 1);
+            late += usize::from(freed.elapsed() > AT_ONCE);
+            assert!(!survive(&region));
+        };
+        let hold = || assert_eq!(region.lock(AT, LONG), Ok(false));
+        let places = kill_at_every_instruction(hold, |()| drop(region.unlock(AT)), before, after);
+        println!("unlock while others sleep: {places} places, {late} late");
+        // The way through the operation is another one when the sleeper has waited long.
+        told.changed(true, false);
+        // The machine may be busy with something else for once.
+        assert!(late <= places / 20, "{late} of {places} sleepers got the lock late");
+        assert!(!survive(&region));
+    });
+}
