@@ -17,6 +17,8 @@ const SOURCES: &[&str] = &[
     "src/ffi/atomic.rs",
     "src/ffi/wait.rs",
     "src/ffi/mutex.rs",
+    "src/ffi/cell.rs",
+    "src/ffi/queue.rs",
     "src/ffi/library.rs",
 ];
 /// What stands at the header's head.

@@ -72,15 +72,16 @@
  *
  * CODES
  *   EINVAL           broken contract: NULL with a length, unknown flag, misaligned offset, nothing to map
- *   EBADF            the token is not an open region; the descriptor is not open
+ *   EBADF            the token is not an open region or queue handle; the descriptor is not open
  *   EACCES           more access asked than the file, descriptor or region grants; another user's name to create; a
  *                    path that MAPSHARE_BENEATH refuses
  *   ENXIO            the bytes do not exist in the file: shorter than the range at open, or cut short later
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views or locks of the region are still out, a call sleeps in it, or this one was made inside one;
- *                    a name that was about to go with its last user all the time; for a seal, a mapping that may write
+ *   EBUSY            views, queue handles or locks of the region are still out, a call sleeps in it, or this one was
+ *                    made inside one; the queue handle is in use, or the role that it asks for is taken; a name that
+ *                    was about to go with its last user all the time; for a seal, a mapping that may write
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without; the
@@ -94,8 +95,9 @@
  *   EBADMSG          no object of this kind stands at the offset, or it was damaged
  *   EPROTONOSUPPORT  an object of a layout that this library does not speak
  *   EPROTO           what came over the socket is not a hand-over
- *   EPIPE            the other side of the socket has closed
- *   EAGAIN           the socket is not ready, and does not wait
+ *   EPIPE            the other side of the socket has closed; a producer has ended the queue
+ *   EMSGSIZE         the message is longer than the queue's capacity, or than the buffer
+ *   EAGAIN           the socket is not ready, and does not wait; a cell was overwritten 64 times while it was read
  *   ENOTSOCK         the descriptor is not a socket
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE ENOLCK EROFS ETXTBSY    as the kernel says them
  *   EOPNOTSUPP       this kind of region or file system cannot do it: views and atomics under MAPSHARE_NO_HANDLER,
@@ -303,6 +305,35 @@
 #define MAPSHARE_OWNER_DIED 1
 
 /**
+ * mapshare_queue_init flags: one producer at a time, which saves it a lock.
+ */
+#define MAPSHARE_QUEUE_SINGLE_PRODUCER 1
+
+/**
+ * mapshare_queue_init flags: one consumer at a time, which saves it a lock.
+ */
+#define MAPSHARE_QUEUE_SINGLE_CONSUMER 2
+
+/**
+ * mapshare_queue_open role: pushes messages.
+ */
+#define MAPSHARE_PRODUCER 1
+
+/**
+ * mapshare_queue_open role: pops messages.
+ */
+#define MAPSHARE_CONSUMER 2
+
+/**
+ * A producer or a consumer of a queue: a token, never to be dereferenced. It keeps the region from being unmapped, and
+ * is not inherited by a child: there it is -EBADF.
+ *
+ * One thread at a time uses it: a call that is made while another one is under way on the same handle, asleep or not,
+ * is -EBUSY. Threads that push or pop at the same time open a handle each, of a queue that is not single on that side.
+ */
+typedef struct mapshare_queue mapshare_queue;
+
+/**
  * A mapped range of a file: a token that only the functions here understand. Pass it on, never dereference it.
  */
 typedef struct mapshare_region mapshare_region;
@@ -419,6 +450,40 @@ typedef struct mapshare_owner {
    */
   uint32_t waiters;
 } mapshare_owner;
+
+/**
+ * How a queue does.
+ */
+typedef struct mapshare_queue_state {
+  /**
+   * Messages pushed and not yet popped.
+   */
+  uint64_t messages;
+  /**
+   * Bytes of the message space that they take, with 8 to 15 for each, and what is passed over at the end.
+   */
+  uint64_t bytes;
+  /**
+   * Bytes of message space, as the queue was made.
+   */
+  uint64_t capacity;
+  /**
+   * Messages pushed since the queue was made; less by one for each producer that was killed at a certain instant.
+   */
+  uint64_t pushed;
+  /**
+   * Messages popped since, likewise.
+   */
+  uint64_t popped;
+  /**
+   * Producer handles of living processes, 16 at the most.
+   */
+  uint32_t producers;
+  /**
+   * Consumer handles, likewise.
+   */
+  uint32_t consumers;
+} mapshare_queue_state;
 
 #ifdef __cplusplus
 extern "C" {
@@ -551,9 +616,9 @@ int mapshare_open_anonymous(const struct mapshare_options *options,
  * @param region  The region.
  * @return 0, or
  *   -EBADF: it is not an open region: NULL, forged, or unmapped already.
- *   -EBUSY: views of it are still out, or locks that were taken through it are held; a call sleeps in it
- *           (mapshare_lock_range, mapshare_wait, mapshare_mutex_lock); or this is a signal handler that interrupted a
- *           call on it. Nothing has changed.
+ *   -EBUSY: views of it are still out, queue handles open, or locks that were taken through it held; a call sleeps in
+ *           it (mapshare_lock_range, mapshare_wait, mapshare_mutex_lock, mapshare_cell_wait); or this is a signal
+ *           handler that interrupted a call on it. Nothing has changed.
  *
  * Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
  * Signals: not in a handler. Source: munmap(2).
@@ -1387,6 +1452,329 @@ int mapshare_mutex_owner(struct mapshare_region *region,
                          uint64_t offset,
                          struct mapshare_owner *ret_owner,
                          size_t owner_size);
+
+/**
+ * How many bytes a cell takes.
+ *
+ * @param value_length  Bytes of its values.
+ * @return The bytes, a multiple of 64, or
+ *   -EINVAL: value_length is 0.
+ *   -ERANGE: value_length is more than 2^56.
+ *
+ * Threads: any. Signals: not in a handler.
+ */
+int64_t mapshare_cell_footprint(uint64_t value_length);
+
+/**
+ * Makes a cell: a place for the latest value, which one or more processes publish and any number read. Until the first
+ * one is published, it has version 0 and a value of zeros.
+ *
+ * @param region        The region, MAPSHARE_READ_WRITE.
+ * @param offset        The cell's first byte, counted from the region's start: a multiple of 64. It takes as many bytes
+ *                      as mapshare_cell_footprint says, of which the first 128 are zeros.
+ * @param value_length  Bytes of its values.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 64, value_length is 0, or the region is copy-on-write.
+ *   -EACCES: the region is read-only.
+ *   -EEXIST: a cell stands there already. Of several that make one at the same time, one gets 0 and the others this.
+ *   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a cell of another version.
+ *   -EBUSY:  another process is making the cell and does not get on with it; or as mapshare_mutex_init.
+ *   -ERANGE: the cell would leave the region, or value_length is more than 2^56.
+ *   -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT: as mapshare_mutex_init.
+ *
+ * Threads: any. Signals: not in a handler. Processes: any number that have the file mapped for writing; one that is
+ * killed in the middle is replaced by the next.
+ */
+int mapshare_cell_init(struct mapshare_region *region, uint64_t offset, uint64_t value_length);
+
+/**
+ * Makes a value the latest one of a cell.
+ *
+ * @param region  The region, MAPSHARE_READ_WRITE.
+ * @param offset  The cell's first byte: a multiple of 64.
+ * @param value   The value.
+ * @param length  Its bytes: as many as the cell was made for.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: value is NULL; length is not the cell's; offset is not a multiple of 64; the region is copy-on-write.
+ *   -EACCES: the region is read-only.
+ *   -EBADMSG: no cell stands there, or it is damaged. -EPROTONOSUPPORT: a cell of another version.
+ *   -ETIMEDOUT: another writer that lives has been publishing for a second. -EINTR: a signal handler ran meanwhile.
+ *   -EDEADLK: called by a signal handler that has interrupted this thread's publishing here.
+ *   -EBUSY, -ENOMEM, -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT: as mapshare_mutex_lock.
+ *
+ * Threads: any; writers take turns. Readers are never kept waiting, and a writer that is killed in the middle leaves
+ * them the value before. Signals: not in a handler. Blocks: a second at most.
+ */
+int mapshare_cell_publish(struct mapshare_region *region, uint64_t offset, const void *value, size_t length);
+
+/**
+ * Copies the latest value of a cell out: always a whole one, whatever writers do meanwhile.
+ *
+ * @param region       The region; it may be read-only.
+ * @param offset       The cell's first byte: a multiple of 64.
+ * @param value        Where to copy it to; after a failure it may have been written to.
+ * @param length       The bytes there: as many as the cell was made for.
+ * @param ret_version  Receives the value's version: 1 for the first that was published, 0 for the zeros before; NULL
+ *                     when it is of no interest.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: value is NULL; length is not the cell's; offset is not a multiple of 64; the region is copy-on-write.
+ *   -EBADMSG: no cell stands there, or it is damaged. -EPROTONOSUPPORT: a cell of another version.
+ *   -EAGAIN: writers overwrote it 64 times while it was read.
+ *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_load_u64.
+ *
+ * Threads: any. Signals: not in a handler. Blocks: never.
+ * Source: Boehm, Can seqlocks get along with programming language memory models, MSPC 2012.
+ */
+int mapshare_cell_read(struct mapshare_region *region,
+                       uint64_t offset,
+                       void *value,
+                       size_t length,
+                       uint64_t *ret_version);
+
+/**
+ * Sleeps until a cell has a newer value than the caller has seen. Returns at once when it has one.
+ *
+ * @param region        The region; it may be read-only, and is looked at every 5 ms then.
+ * @param offset        The cell's first byte: a multiple of 64.
+ * @param seen_version  The version that mapshare_cell_read told last; 0 waits for the first value.
+ * @param timeout_ns    How long, in nanoseconds; 0 = only look, < 0 = for ever.
+ * @return 0: there is a newer one. Or
+ *   -ETIMEDOUT: there was none when the time had passed. -EINTR: a signal handler ran; call again to go on waiting.
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 64, or the region is copy-on-write.
+ *   -EBADMSG: no cell stands there, or it is damaged. -EPROTONOSUPPORT: a cell of another version.
+ *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_load_u64.
+ *
+ * Threads: any number at once. While one sleeps, mapshare_unmap and all else that needs the region alone is -EBUSY. A
+ * value whose writer was killed before it could wake is noticed within 100 ms.
+ * Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2), membarrier(2).
+ */
+int mapshare_cell_wait(struct mapshare_region *region, uint64_t offset, uint64_t seen_version, int64_t timeout_ns);
+
+/**
+ * How many bytes a queue takes.
+ *
+ * @param capacity  Bytes of message space: a message takes its own, rounded up to 8, and 8 more. A message of up to
+ *                  capacity bytes always fits into an empty queue.
+ * @return The bytes, a multiple of 64, or
+ *   -EINVAL: capacity is 0.
+ *   -ERANGE: capacity is more than 2^56.
+ *
+ * Threads: any. Signals: not in a handler.
+ */
+int64_t mapshare_queue_footprint(uint64_t capacity);
+
+/**
+ * Makes an empty queue: a bounded first-in, first-out queue of messages of any length, in the region's bytes. In a file
+ * it keeps its messages when no process is there.
+ *
+ * @param region    The region, MAPSHARE_READ_WRITE.
+ * @param offset    The queue's first byte, counted from the region's start: a multiple of 64. It takes as many bytes as
+ *                  mapshare_queue_footprint says, of which the first 512 are zeros.
+ * @param capacity  Bytes of message space.
+ * @param flags     MAPSHARE_QUEUE_SINGLE_PRODUCER, MAPSHARE_QUEUE_SINGLE_CONSUMER, both, or 0.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: offset is not a multiple of 64, capacity is 0, a flag is unknown, or the region is copy-on-write.
+ *   -EACCES: the region is read-only.
+ *   -EEXIST: a queue stands there already. Of several that make one at the same time, one gets 0 and the others this.
+ *   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a queue of another version.
+ *   -EBUSY:  another process is making the queue and does not get on with it; or as mapshare_mutex_init.
+ *   -ERANGE: the queue would leave the region, or capacity is more than 2^56.
+ *   -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT: as mapshare_mutex_init.
+ *
+ * Threads: any. Signals: not in a handler. Processes: any number that have the file mapped for writing; one that is
+ * killed in the middle is replaced by the next.
+ */
+int mapshare_queue_init(struct mapshare_region *region, uint64_t offset, uint64_t capacity, uint32_t flags);
+
+/**
+ * Opens a queue, to push or to pop.
+ *
+ * @param region     The region, MAPSHARE_READ_WRITE. It cannot be unmapped before the handle is closed.
+ * @param offset     The queue's first byte: a multiple of 64.
+ * @param role       MAPSHARE_PRODUCER or MAPSHARE_CONSUMER.
+ * @param ret_queue  Receives the handle.
+ * @return 0, or
+ *   -EBADF:  not an open region.
+ *   -EINVAL: ret_queue is NULL, role is unknown, offset is not a multiple of 64, or the region is copy-on-write.
+ *   -EACCES: the region is read-only.
+ *   -EBADMSG: no queue stands there, or it is damaged. -EPROTONOSUPPORT: a queue of another version.
+ *   -EBUSY:  the side is single, and another handle that lives has it; or as mapshare_mutex_init.
+ *   -ENOMEM: no memory for the handle.
+ *   -ERANGE: the queue leaves the region.
+ *   -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT: as mapshare_mutex_init.
+ *
+ * Threads: any. Signals: not in a handler. Processes: any number; a dead one's place is taken over.
+ * Fork: the child opens handles of its own; those of its parent are -EBADF there, and are closed all the same.
+ */
+int mapshare_queue_open(struct mapshare_region *region,
+                        uint64_t offset,
+                        uint32_t role,
+                        struct mapshare_queue **ret_queue);
+
+/**
+ * Appends a message. Consumers see it whole or not at all, also when this process is killed in the middle.
+ *
+ * @param queue       A producer's handle.
+ * @param message     The message; may be NULL when length is 0.
+ * @param length      Its bytes; 0 is a message too.
+ * @param timeout_ns  How long to wait for room, in nanoseconds; 0 = only try, < 0 = for ever.
+ * @return 0, or
+ *   -EBADF:  not an open handle of this process.
+ *   -EINVAL: message is NULL; the handle is a consumer's; it has a reservation open.
+ *   -EMSGSIZE: length is more than the queue's capacity.
+ *   -ETIMEDOUT: there was no room in that time. -EINTR: a signal handler ran; call again to go on waiting.
+ *   -EPIPE:  mapshare_queue_end was called.
+ *   -EBUSY:  another call is under way on this handle.
+ *   -EDEADLK: the thread has a reservation open by another handle, or this is a handler that interrupted it pushing.
+ *   -EBADMSG: the queue is damaged.
+ *   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock.
+ *
+ * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2), membarrier(2).
+ */
+int mapshare_queue_push(struct mapshare_queue *queue, const void *message, size_t length, int64_t timeout_ns);
+
+/**
+ * Takes the first message out and copies it. When this process is killed in the middle, the message is either still
+ * there or gone.
+ *
+ * @param queue       A consumer's handle.
+ * @param buffer      Where to copy the message to; may be NULL when capacity is 0.
+ * @param capacity    The bytes there.
+ * @param timeout_ns  How long to wait for a message, in nanoseconds; 0 = only try, < 0 = for ever.
+ * @return The message's bytes, 0 or more, or
+ *   -EBADF:  not an open handle of this process.
+ *   -EINVAL: buffer is NULL; the handle is a producer's; it has a message peeked.
+ *   -EMSGSIZE: the message is longer than capacity. It stays the first one; mapshare_queue_peek tells its length.
+ *   -ETIMEDOUT: there was no message in that time. -EINTR: a signal handler ran; call again to go on waiting.
+ *   -EPIPE:  mapshare_queue_end was called, and all messages have been popped.
+ *   -EBUSY:  another call is under way on this handle.
+ *   -EDEADLK: the thread has a message peeked by another handle, or this is a handler that interrupted it popping.
+ *   -EBADMSG: the queue is damaged.
+ *   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock.
+ *
+ * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2), membarrier(2).
+ */
+int64_t mapshare_queue_pop(struct mapshare_queue *queue, void *buffer, size_t capacity, int64_t timeout_ns);
+
+/**
+ * Finds room for a message inside the queue, to be filled in place and sent by mapshare_queue_commit. Nobody sees it
+ * before. In a queue of many producers the others wait until then.
+ *
+ * @param queue        A producer's handle.
+ * @param length       The message's bytes at the most.
+ * @param timeout_ns   How long to wait for room, in nanoseconds; 0 = only try, < 0 = for ever.
+ * @param ret_pointer  Receives the address of the first byte, a multiple of 8. It is good until the commit or cancel.
+ *                     A page that the file loses meanwhile takes writes that go nowhere, as with mapshare_view.
+ * @return 0, -EINVAL also when ret_pointer is NULL, and all codes of mapshare_queue_push.
+ *
+ * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns.
+ */
+int mapshare_queue_reserve(struct mapshare_queue *queue, size_t length, int64_t timeout_ns, void **ret_pointer);
+
+/**
+ * Sends what was written into a reservation.
+ *
+ * @param queue   A producer's handle.
+ * @param length  The message's bytes: as many as were reserved, or less.
+ * @return 0, or
+ *   -EBADF:  not an open handle of this process.
+ *   -EINVAL: no reservation is open, it is shorter, or the handle is a consumer's.
+ *   -EPERM:  the queue is one of many producers, and another thread has reserved.
+ *   -EBUSY:  another call is under way on this handle.
+ *   -ENXIO, -ENOSPC, -EIO: pages of the reservation were lost meanwhile; it stays open.
+ *
+ * Threads: the one that reserved; any, one at a time, when the producer is single. Signals: not in a handler.
+ */
+int mapshare_queue_commit(struct mapshare_queue *queue, size_t length);
+
+/**
+ * Looks at the first message inside the queue, which mapshare_queue_consume takes out. In a queue of many consumers the
+ * others wait until then. When this process is killed before, the message is delivered to another consumer.
+ *
+ * @param queue        A consumer's handle.
+ * @param timeout_ns   How long to wait for a message, in nanoseconds; 0 = only try, < 0 = for ever.
+ * @param ret_pointer  Receives the address of the first byte, a multiple of 8. It is good until the consume or cancel.
+ *                     A page that the file loses meanwhile reads as zeros, as with mapshare_view.
+ * @return The message's bytes, 0 or more, -EINVAL also when ret_pointer is NULL, and all codes of mapshare_queue_pop
+ *   but -EMSGSIZE.
+ *
+ * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns.
+ */
+int64_t mapshare_queue_peek(struct mapshare_queue *queue, int64_t timeout_ns, const void **ret_pointer);
+
+/**
+ * Takes the message out that mapshare_queue_peek has found.
+ *
+ * @param queue  A consumer's handle.
+ * @return 0, or
+ *   -EBADF:  not an open handle of this process.
+ *   -EINVAL: no message is peeked, or the handle is a producer's.
+ *   -EPERM:  the queue is one of many consumers, and another thread has peeked.
+ *   -EBUSY:  another call is under way on this handle.
+ *   -ENXIO, -ENOSPC, -EIO: pages of the message were lost meanwhile, and zeros stand in their place; it stays.
+ *
+ * Threads: the one that peeked; any, one at a time, when the consumer is single. Signals: not in a handler.
+ */
+int mapshare_queue_consume(struct mapshare_queue *queue);
+
+/**
+ * Gives up a reservation, or puts a peeked message back. Nothing happens when there is none.
+ *
+ * @param queue  The handle.
+ * @return 0, -EBADF when it is not an open handle of this process, -EBUSY when another call is under way on it, or
+ *   -ENXIO, -ENOSPC, -EIO when the queue's bytes are not there any more.
+ *
+ * Threads: any, one at a time. Signals: not in a handler.
+ */
+int mapshare_queue_cancel(struct mapshare_queue *queue);
+
+/**
+ * Tells how a queue does, at about this moment.
+ *
+ * @param queue       The handle.
+ * @param ret_state   Receives the facts.
+ * @param state_size  sizeof *ret_state: a shorter struct gets the first fields, a longer one zeros at its end.
+ * @return 0, -EINVAL when ret_state is NULL or state_size is 0, -EBADF when it is not an open handle of this process,
+ *   -EBUSY when another call is under way on it, -EBADMSG when the queue is damaged, or -ENXIO, -ENOSPC, -EIO.
+ *
+ * Threads: any, one at a time. Signals: not in a handler.
+ */
+int mapshare_queue_info(struct mapshare_queue *queue, struct mapshare_queue_state *ret_state, size_t state_size);
+
+/**
+ * Says that there will be no more messages, from no producer and for good: consumers pop those that are left, and then
+ * get -EPIPE. An open reservation of this handle is given up; those of others are waited for, a second at most.
+ *
+ * @param queue  A producer's handle.
+ * @return 0, or
+ *   -EBADF:  not an open handle of this process.
+ *   -EINVAL: the handle is a consumer's.
+ *   -ETIMEDOUT: another producer's reservation stays open. -EINTR: a signal handler ran meanwhile. Call again.
+ *   -EBUSY:  another call is under way on this handle.
+ *   -EDEADLK, -EBADMSG, -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_queue_push.
+ *
+ * Threads: one at a time. Signals: not in a handler. Blocks: a second at most.
+ */
+int mapshare_queue_end(struct mapshare_queue *queue);
+
+/**
+ * Closes a handle. A reservation is given up, a peeked message put back; the queue stays as it is.
+ *
+ * @param queue  The handle.
+ * @return 0, or
+ *   -EBADF:  not an open handle: NULL, forged, or closed already. Or the handle of a parent, which this process has
+ *            let go of then.
+ *   -EBUSY:  a call sleeps in it. Nothing has changed.
+ *   -ENXIO, -ENOSPC, -EIO: the queue's bytes are not there any more; the handle is closed all the same.
+ *
+ * Threads: any. Signals: not in a handler.
+ */
+int mapshare_queue_close(struct mapshare_queue *queue);
 
 /**
  * The version of the library that runs, as text: "0.1.0".

@@ -252,7 +252,7 @@ pub enum Error {
         reserve: u64,
     },
     /// Views of the region are still out.
-    #[error("{views} view(s) of the region are still out, and {asked}; release them first")]
+    #[error("{views} view(s) or queue handle(s) of the region are still out, and {asked}; release or close them first")]
     ViewsOut {
         /// How many.
         views: usize,
@@ -432,6 +432,14 @@ pub enum Error {
         offset: u64,
         /// What is the matter.
         problem: Problem,
+    },
+    /// No object has such a size.
+    #[error("a {kind} for {length} bytes cannot be; pass 1 to 2^56")]
+    NoSuchSize {
+        /// What was to be made.
+        kind: &'static str,
+        /// The bytes asked for.
+        length: u64,
     },
     /// Something that concerns others was asked of a copy-on-write region.
     #[error(

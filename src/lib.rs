@@ -25,7 +25,8 @@
 //! # Architecture
 //! The modules are the layers, each resting on those above it in this list:
 //! `sys` (the kernel's calls), `error`, `mem` (pages and the bounds check), `region` (files as regions), `sync` (waiting
-//! for one another), and `ffi` (the C interface). `region` and `sync` do not know each other. `unsafe` stands in `sys`, `mem` and `ffi` only, `libc` in `sys` only.
+//! for one another), `data` (cells and queues), and `ffi` (the C interface). `region` and `sync` do not know each other.
+//! `unsafe` stands in `sys`, `mem` and `ffi` only, `libc` in `sys` only.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("mapshare supports 64-bit Linux only, so far");
@@ -40,10 +41,15 @@ mod region;
 
 mod sync;
 
+mod data;
+
 #[allow(non_camel_case_types)] // the C names
 pub mod ffi;
 
+pub use data::cell::Cell;
+pub use data::queue::{Consumer, Producer, Queue, QueueInfo, Sides};
 pub use error::{Error, HandOverError, NameError, Problem, RangeLockError, Result};
+pub use mem::pinned::Pinned;
 pub use mem::view::View;
 pub use mem::word::{Atomic, Word, Words};
 pub use region::named::{sweep_named, unlink_named};

@@ -14,6 +14,8 @@ const NULL: Token = Token(0);
 /// Each function that takes a token, called well but for the token.
 fn calls_with(token: Token) -> Vec<(&'static str, Outcome)> {
     let mut byte = [0u8];
+    // It does not unmap.
+    let opened = std::mem::ManuallyDrop::new(Opened::c(token));
     vec![
         ("read", token.read(0, &mut byte)),
         ("write", token.write(0, &byte)),
@@ -42,6 +44,12 @@ fn calls_with(token: Token) -> Vec<(&'static str, Outcome)> {
         ("mutex_recover", token.recover(0)),
         ("mutex_unlock", token.unlock(0)),
         ("mutex_owner", token.owner(0).map(drop)),
+        ("cell_init", opened.init_cell(0, 8)),
+        ("cell_publish", opened.publish(0, &byte)),
+        ("cell_read", opened.read_cell(0, 8).map(drop)),
+        ("cell_wait", opened.wait_cell(0, 0, 0)),
+        ("queue_init", opened.init_queue(0, 8, 0)),
+        ("queue_open", opened.producer(0).map(drop)),
         ("unmap", token.unmap()),
     ]
 }

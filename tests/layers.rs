@@ -27,6 +27,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("sync", &["mem", "sys::Errno", "sys::futex", "sys::process", "sys::file", "sys::lock", "sys::clock", "error"]),
+    ("data", &["mem", "sync", "error"]),
     // The names after error are those that the crate gives to its users; they come from region and mem::view.
     (
         "ffi",
@@ -36,9 +37,12 @@ const TABLE: &[(&str, &[&str])] = &[
             "mem::hazard",
             "mem::atomic",
             "mem::backoff",
+            "mem::one_user",
             "Access",
             "Advice",
             "Backing",
+            "Cell",
+            "Consumer",
             "Error",
             "Flush",
             "Info",
@@ -47,8 +51,13 @@ const TABLE: &[(&str, &[&str])] = &[
             "Mutex",
             "Options",
             "Owner",
+            "Pinned",
+            "Producer",
+            "Queue",
+            "QueueInfo",
             "Region",
             "Result",
+            "Sides",
             "View",
         ],
     ),
@@ -246,7 +255,7 @@ fn the_sources_keep_to_the_table_of_layers() {
 
 #[test]
 fn layers_without_unsafe_forbid_it() {
-    for layer in ["region", "sync", "error"] {
+    for layer in ["region", "sync", "data", "error"] {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let path =
             [root.join(layer).join("mod.rs"), root.join(format!("{layer}.rs"))].into_iter().find(|path| path.exists());
@@ -277,7 +286,9 @@ fn the_checker_finds_what_it_looks_for() {
         ("ffi/open.rs", "use crate::sys::Errno;"),
         ("ffi/open.rs", "use crate::mem::mapping::Mapping;"),
         ("ffi/open.rs", "use libc::c_int;"),
-        ("data/queue.rs", ""),
+        ("data/queue.rs", "use crate::sys::futex;"),
+        ("data/queue.rs", "use crate::region::Region;"),
+        ("data/queue.rs", "fn f() { unsafe {} }"),
         ("newlayer.rs", ""),
         ("error.rs", "let text = \"a \\\" quote\"; let quote = '\"'; unsafe {}"),
     ];

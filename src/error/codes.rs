@@ -20,12 +20,16 @@ impl Error {
             | Error::CreateNeedsWrite { .. }
             | Error::Misaligned { .. }
             | Error::NotShared
+            | Error::NoSuchSize { length: 0, .. }
             | Error::NotAView { .. } => Errno::EINVAL,
             Error::OptionsTooNew { .. } => Errno::E2BIG,
             Error::StaleToken { .. } | Error::BadDescriptor { .. } | Error::LostDescriptor { .. } => Errno::EBADF,
             Error::AccessDenied { .. } | Error::AccessExceeded { .. } => Errno::EACCES,
             Error::FileTooShort { .. } | Error::BehindEnd { .. } => Errno::ENXIO,
-            Error::OutOfRange { .. } | Error::OutOfReserve { .. } | Error::PastReserve { .. } => Errno::ERANGE,
+            Error::OutOfRange { .. }
+            | Error::NoSuchSize { .. }
+            | Error::OutOfReserve { .. }
+            | Error::PastReserve { .. } => Errno::ERANGE,
             Error::ViewsOut { .. } | Error::InUse { .. } | Error::ForeignLock { .. } | Error::MutexesOut { .. } => {
                 Errno::EBUSY
             }

@@ -2,7 +2,7 @@
 
 use crate::sys::Errno;
 
-/// What is the matter with a lock, and later with a cell or a queue.
+/// What is the matter with a lock, a cell or a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -26,6 +26,58 @@ pub enum Problem {
     /// The calling thread does not hold it.
     #[error("is not held by this thread; the thread that locks one unlocks it")]
     NotHeld,
+    /// What was read from it cannot be.
+    #[error("is damaged: {part} is {found:#x}; make it anew: fill its bytes with zeros, then call its init function")]
+    Damaged {
+        /// Which part.
+        part: &'static str,
+        /// What stands there.
+        found: u64,
+    },
+    /// A cell has values of another length.
+    #[error("has values of {length} bytes, and {asked} were passed; pass exactly as many")]
+    ValueLength {
+        /// The bytes passed.
+        asked: u64,
+        /// The bytes of a value.
+        length: u64,
+    },
+    /// Writers overtook a reader each time.
+    #[error("was overwritten {0} times while it was read; read again, or publish less often")]
+    Lapped(u32),
+    /// A role that one process has at a time is taken.
+    #[error(
+        "has its role taken by another process that lives, or by another handle (participant {0:#x}); close that first"
+    )]
+    RoleTaken(u32),
+    /// A message is longer than a queue's capacity.
+    #[error("holds messages of up to {capacity} bytes, and this one has {length}; split it, or make a larger queue")]
+    TooLong {
+        /// The message's bytes.
+        length: u64,
+        /// The most that fit.
+        capacity: u64,
+    },
+    /// The first message does not fit into the buffer.
+    #[error("has a first message of {length} bytes, and the buffer has {buffer}; it stays: pass a larger buffer")]
+    BufferTooSmall {
+        /// The message's bytes.
+        length: u64,
+        /// The buffer's.
+        buffer: u64,
+    },
+    /// A producer ended it.
+    #[error("was ended by a producer, for good: there will be no more messages")]
+    Ended,
+    /// Another thread has the reservation, or the message that is being looked at.
+    #[error("has a reservation or a peeked message of another thread; that thread commits or consumes, any cancels")]
+    OfAnotherThread,
+    /// A handle that the parent of this process has opened.
+    #[error("was opened before this process was forked off; open it here, and close the parent's handle")]
+    OfTheParent,
+    /// Operations in an order that has no meaning.
+    #[error("{0}")]
+    Misused(&'static str),
 }
 
 impl Problem {
@@ -36,7 +88,14 @@ impl Problem {
             Problem::OtherVersion(_) => Errno::EPROTONOSUPPORT,
             Problem::Making => Errno::EBUSY,
             Problem::HeldAlready => Errno::EDEADLK,
-            Problem::NotHeld => Errno::EPERM,
+            Problem::NotHeld | Problem::OfAnotherThread => Errno::EPERM,
+            Problem::Damaged { .. } => Errno::EBADMSG,
+            Problem::ValueLength { .. } | Problem::Misused(_) => Errno::EINVAL,
+            Problem::Lapped(_) => Errno::EAGAIN,
+            Problem::RoleTaken(_) => Errno::EBUSY,
+            Problem::TooLong { .. } | Problem::BufferTooSmall { .. } => Errno::EMSGSIZE,
+            Problem::OfTheParent => Errno::EBADF,
+            Problem::Ended => Errno::EPIPE,
         }
     }
 }

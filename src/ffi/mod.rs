@@ -31,4 +31,8 @@ pub mod wait;
 
 pub mod mutex;
 
+pub mod cell;
+
+pub mod queue;
+
 pub mod library;

@@ -23,7 +23,7 @@ static REGIONS: Table<Region> = Table::new();
 #[inline]
 pub(super) fn enter(region: *mut mapshare_region) -> Result<Entered<Region>> {
     let token = Token::from_handle(region);
-    REGIONS.enter(token).map_err(|refused| refusal(refused, token))
+    REGIONS.enter(token).map_err(|refused| refusal(refused, token, "region"))
 }
 
 /// `enter`, if nothing is in its way; otherwise `enter` tells what is.
@@ -35,16 +35,23 @@ pub(super) fn enter_at_once(region: *mut mapshare_region) -> Option<Entered<Regi
 /// The region that a caller means, for this call alone: waits for those under way, and those that come wait.
 pub(super) fn exclusive(region: *mut mapshare_region) -> Result<Exclusive<Region>> {
     let token = Token::from_handle(region);
-    REGIONS.exclusive(token).map_err(|refused| refusal(refused, token))
+    REGIONS.exclusive(token).map_err(|refused| refusal(refused, token, "region"))
 }
 
+/// Why a token of a kind gives no access.
 #[cold]
-fn refusal(refused: Refused, token: Token) -> Error {
+pub(super) fn refusal(refused: Refused, token: Token, kind: &'static str) -> Error {
     match refused {
-        Refused::Stale => Error::StaleToken { token: token.0, kind: "region" },
-        Refused::Busy => Error::InUse { kind: "region" },
-        Refused::NoMemory => Error::NoMemory { length: 4096, place: "to keep track of this thread's calls" },
+        Refused::Stale => Error::StaleToken { token: token.0, kind },
+        Refused::Busy => Error::InUse { kind },
+        Refused::NoMemory => no_record(),
     }
+}
+
+/// There is no memory for what a thread's calls are known by.
+#[cold]
+pub(super) fn no_record() -> Error {
+    Error::NoMemory { length: 4096, place: "to keep track of this thread's calls" }
 }
 
 /// Opens a file as a region: maps `length` bytes of it from `offset`, as the options say.
@@ -203,9 +210,9 @@ pub unsafe extern "C" fn mapshare_open_anonymous(
 /// @param region  The region.
 /// @return 0, or
 ///   -EBADF: it is not an open region: NULL, forged, or unmapped already.
-///   -EBUSY: views of it are still out, or locks that were taken through it are held; a call sleeps in it
-///           (mapshare_lock_range, mapshare_wait, mapshare_mutex_lock); or this is a signal handler that interrupted a
-///           call on it. Nothing has changed.
+///   -EBUSY: views of it are still out, queue handles open, or locks that were taken through it held; a call sleeps in
+///           it (mapshare_lock_range, mapshare_wait, mapshare_mutex_lock, mapshare_cell_wait); or this is a signal
+///           handler that interrupted a call on it. Nothing has changed.
 ///
 /// Threads: any; of several that unmap the same region one succeeds, and calls that come later get -EBADF.
 /// Signals: not in a handler. Source: munmap(2).

@@ -72,15 +72,16 @@
  *
  * CODES
  *   EINVAL           broken contract: NULL with a length, unknown flag, misaligned offset, nothing to map
- *   EBADF            the token is not an open region; the descriptor is not open
+ *   EBADF            the token is not an open region or queue handle; the descriptor is not open
  *   EACCES           more access asked than the file, descriptor or region grants; another user's name to create; a
  *                    path that MAPSHARE_BENEATH refuses
  *   ENXIO            the bytes do not exist in the file: shorter than the range at open, or cut short later
  *   ERANGE           offset + length leaves the region; nothing was copied
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
- *   EBUSY            views or locks of the region are still out, a call sleeps in it, or this one was made inside one;
- *                    a name that was about to go with its last user all the time; for a seal, a mapping that may write
+ *   EBUSY            views, queue handles or locks of the region are still out, a call sleeps in it, or this one was
+ *                    made inside one; the queue handle is in use, or the role that it asks for is taken; a name that
+ *                    was about to go with its last user all the time; for a seal, a mapping that may write
  *   E2BIG            the options are newer than this library
  *   ENODEV           this kind of file cannot be mapped
  *   EEXIST           MAPSHARE_EXCLUSIVE, and the file exists; MAPSHARE_UNLINK_LAST, and it was made without; the
@@ -94,8 +95,9 @@
  *   EBADMSG          no object of this kind stands at the offset, or it was damaged
  *   EPROTONOSUPPORT  an object of a layout that this library does not speak
  *   EPROTO           what came over the socket is not a hand-over
- *   EPIPE            the other side of the socket has closed
- *   EAGAIN           the socket is not ready, and does not wait
+ *   EPIPE            the other side of the socket has closed; a producer has ended the queue
+ *   EMSGSIZE         the message is longer than the queue's capacity, or than the buffer
+ *   EAGAIN           the socket is not ready, and does not wait; a cell was overwritten 64 times while it was read
  *   ENOTSOCK         the descriptor is not a socket
  *   ENOENT ENOTDIR ENAMETOOLONG EMFILE ENFILE ENOLCK EROFS ETXTBSY    as the kernel says them
  *   EOPNOTSUPP       this kind of region or file system cannot do it: views and atomics under MAPSHARE_NO_HANDLER,

@@ -120,6 +120,12 @@ impl Mapping {
         if self.lost.met(span, self.lost.epoch()) == Met::Zeros { self.lost.errno() } else { 0 }
     }
 
+    /// Whether none of the span's pages stands as zeros for one that was lost.
+    #[cold]
+    pub(super) fn check(&self, span: Span) -> Result<()> {
+        if self.lost_errno(span) == 0 { Ok(()) } else { Err(self.lost_error(span)) }
+    }
+
     /// Brings the span's changed pages to the file's storage and waits for it, or only starts that.
     pub(crate) fn flush(&self, span: Span, wait: bool) -> Result<()> {
         loop {

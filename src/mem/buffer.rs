@@ -43,6 +43,19 @@ impl Destination<'_> {
         Destination { address, length, lifetime: PhantomData }
     }
 
+    /// The same bytes, for one copy of several.
+    #[inline(always)]
+    pub(crate) fn again(&mut self) -> Destination<'_> {
+        Destination { ..*self }
+    }
+
+    /// The first `length` bytes of it, if it has as many.
+    #[inline(always)]
+    pub(crate) fn first(self, length: u64) -> Option<Self> {
+        let length = usize::try_from(length).ok().filter(|length| *length <= self.length)?;
+        Some(Destination { length, ..self })
+    }
+
     pub(crate) fn length(&self) -> usize {
         self.length
     }

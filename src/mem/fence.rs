@@ -14,7 +14,7 @@
 use crate::sys::Errno;
 
 #[cfg(not(loom))]
-pub(crate) use kernel::{choose, free_light, heavy, light, light_is_free};
+pub(crate) use kernel::{choose, free_light, heavy, heavy_for_all, join_all, light, light_for_all, light_is_free};
 #[cfg(loom)]
 pub(crate) use model::{choose, free_light, heavy, light, light_is_free};
 
@@ -26,6 +26,37 @@ mod kernel {
 
     /// Whether `heavy` is membarrier, and `light` therefore nothing but a compiler fence. Goes from false to true once.
     static MEMBARRIER: AtomicBool = AtomicBool::new(false);
+
+    /// The same for `heavy_for_all` and this process.
+    static MEMBARRIER_FOR_ALL: AtomicBool = AtomicBool::new(false);
+
+    /// Takes part in the heavy fences of other processes. To be called by each process, those that were forked too.
+    #[cold]
+    pub(crate) fn join_all() {
+        let is_in = process::membarrier_register_all().is_ok();
+        // ORDER: Release: whoever sees it sees a process that is registered.
+        MEMBARRIER_FOR_ALL.store(is_in, Ordering::Release);
+    }
+
+    /// The fence of the side that runs all the time, against sleepers in any process.
+    #[inline(always)]
+    pub(crate) fn light_for_all() {
+        // ORDER: Acquire, partner `join_all`.
+        if MEMBARRIER_FOR_ALL.load(Ordering::Acquire) {
+            // ORDER: SeqCst for the compiler; the processor's part is done by the membarrier in `heavy_for_all`.
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            // ORDER: SeqCst, partner: the fence in `heavy_for_all`.
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// The fence of the side that is about to sleep.
+    pub(crate) fn heavy_for_all() {
+        // ORDER: SeqCst, partner: the fence in `light_for_all`, of those whom membarrier does not reach.
+        fence(Ordering::SeqCst);
+        let _ = process::membarrier_all();
+    }
 
     /// Takes membarrier if the kernel has it. To be called before there is anything to protect.
     pub(crate) fn choose() {

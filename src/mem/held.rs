@@ -16,6 +16,7 @@ use super::word::Atomic;
 use crate::sys::{Errno, futex, process};
 use std::cell::Cell;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -199,24 +200,25 @@ impl Held {
     /// At the end of the thread: its locks are marked, and the list is left to another.
     fn end(&self) {
         let _one_at_a_time = ABANDONING.lock();
-        self.abandon(|_| true);
+        self.abandon(|_, _| true);
         // ORDER: Relaxed: its own thread; then Release, partner the AcqRel in `claim`.
         self.thread.store(0, Ordering::Relaxed);
         self.is_claimed.store(false, Ordering::Release);
     }
 
-    /// Marks and forgets the locks that were taken through some mappings. Under `ABANDONING`.
-    fn abandon(&self, which: impl Fn(*const Mapping) -> bool) {
+    /// Marks and forgets the locks whose words are at some offsets of some mappings. Under `ABANDONING`.
+    fn abandon(&self, which: impl Fn(*const Mapping, u64) -> bool) {
         for note in &self.notes {
             // ORDER: Acquire, partner `note`.
             let presence = note.presence.load(Ordering::Acquire);
             let mapping = note.mapping.load(Ordering::Relaxed);
-            if presence.is_null() || !which(mapping) {
+            let offset = note.offset.load(Ordering::Relaxed);
+            if presence.is_null() || !which(mapping, offset) {
                 continue;
             }
             // SAFETY: a mapping that goes abandons its locks first, under the same lock as this.
             if let Some(mapping) = unsafe { mapping.as_ref() } {
-                mark_owner_died(mapping, note.offset.load(Ordering::Relaxed), self.thread());
+                mark_owner_died(mapping, offset, self.thread());
             }
             note.presence.store(ptr::null_mut(), Ordering::Release); // ORDER: as in `forget`
             self.change();
@@ -249,8 +251,15 @@ pub(crate) fn count(mapping: &Mapping) -> usize {
 pub(super) fn abandon_all_of(mapping: &Mapping) {
     if count(mapping) > 0 {
         let _one_at_a_time = ABANDONING.lock();
-        lists().for_each(|held| held.abandon(|of| ptr::eq(of, mapping)));
+        lists().for_each(|held| held.abandon(|of, _| ptr::eq(of, mapping)));
     }
+}
+
+/// Marks locks that any threads have taken through the mapping, at these offsets, as those of threads that have died. The
+/// caller sees to it that those threads are not inside of them.
+pub(crate) fn abandon_in(mapping: &Mapping, offsets: Range<u64>) {
+    let _one_at_a_time = ABANDONING.lock();
+    lists().for_each(|held| held.abandon(|of, offset| ptr::eq(of, mapping) && offsets.contains(&offset)));
 }
 
 /// Frees a lock that this thread number of this process holds, for a thread that cannot any more.

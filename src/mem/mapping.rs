@@ -103,6 +103,8 @@ pub(crate) struct Mapping {
     sealed: AtomicBool,
     /// What others wait for us by in this file; once there is need.
     presence: OnceLock<&'static Presence>,
+    /// How many users make accesses outside of calls on the region.
+    pub(super) users_outside: AtomicU64,
     /// Pages that views lost.
     pub(super) lost: Lost,
     /// Accesses that ended in an error or in a page of zeros.
@@ -137,6 +139,7 @@ impl Mapping {
             protector,
             sealed: AtomicBool::new(false),
             presence: OnceLock::new(),
+            users_outside: AtomicU64::new(0),
             lost: Lost::new(capacity, paging.page_size),
             faults: AtomicU64::new(0),
         };
@@ -422,12 +425,15 @@ impl Mapping {
 
     /// Whether `settle` would have good calls take the short way again.
     pub(crate) fn may_settle(&self) -> bool {
-        self.lost.may_settle()
+        // ORDER: Acquire, partner the Release in Pinned::drop: the accesses of those who have left are over.
+        self.lost.may_settle() && self.users_outside.load(Ordering::Acquire) == 0
     }
 
-    /// Has good calls take the short way again if all lost pages have been put back. No call is under way.
+    /// Has good calls take the short way again if all lost pages have been put back and nobody is outside. No call is on.
     pub(crate) fn settle(&self) {
-        self.lost.settle();
+        if self.may_settle() {
+            self.lost.settle();
+        }
     }
 
     /// Calls `act` with the address and length of the whole pages that the span touches.

@@ -22,6 +22,8 @@ pub(crate) mod layout;
 pub(crate) mod lock_file;
 mod lost;
 pub(crate) mod mapping;
+pub(crate) mod one_user;
+pub(crate) mod pinned;
 mod pins;
 pub(crate) mod presence;
 pub(crate) mod sigbus;

@@ -11,6 +11,7 @@
 //! Source: fcntl(2), "Open file description locks".
 
 use super::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use super::fence;
 use super::fork_lock::ForkLock;
 use crate::sys::lock::{self, Held, Mode};
 use crate::sys::{Errno, file, process};
@@ -135,6 +136,7 @@ impl Presence {
             return Ok(participant);
         }
         let system = |call| move |errno| CannotJoin::System(call, errno);
+        fence::join_all();
         let own = file::reopen(fd, file::OpenMode::ReadWrite).map_err(system("open"))?;
         loop {
             let Some(participant) = NonZeroU32::new(process::random_u32().map_err(system("getrandom"))?) else {

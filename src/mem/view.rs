@@ -43,6 +43,14 @@ impl View {
         Some(View { mapping: mapping.clone(), span, pin })
     }
 
+    pub(super) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(super) fn span(&self) -> Span {
+        self.span
+    }
+
     /// The first byte's address. Other threads and processes may change the bytes at any moment, so read and write
     /// them as one does shared memory: by atomics, by volatile accesses, or under a lock. Do not write through it
     /// while the region is read-only.

@@ -17,6 +17,7 @@
 //! which it can go.
 
 use super::access::{Order, Side, finish};
+use super::buffer::{Destination, Source};
 use super::guard::Fault;
 pub use super::guard::Word;
 use super::hazard;
@@ -119,6 +120,62 @@ impl<'a> Words<'a> {
         assert!(at.is_multiple_of(size_of::<W>()));
         let span = self.span.part(at, size_of::<W>());
         Atomic { mapping: self.mapping, span, is_writable: self.is_writable, word: PhantomData }
+    }
+
+    /// Those of a span that was checked before; the region has no other protector than a seal or the handler.
+    #[inline(always)]
+    pub(super) fn of(mapping: &'a Mapping, span: Span, is_writable: bool) -> Words<'a> {
+        Words { mapping, span, is_writable }
+    }
+
+    /// The `length` bytes from `at` on; the object has them.
+    #[inline(always)]
+    pub(crate) fn part(&self, at: u64, length: u64) -> Words<'a> {
+        Words { span: self.span.part(at as usize, length as usize), ..*self }
+    }
+
+    /// How many bytes there are.
+    #[inline(always)]
+    pub(crate) fn length(&self) -> u64 {
+        self.span.length() as u64
+    }
+
+    /// Copies the bytes from `at` on out; `bears_sigbus`: the calling thread was asked.
+    #[inline(always)]
+    pub(crate) fn copy_out(&self, at: u64, to: Destination, bears_sigbus: bool) -> Result<()> {
+        let span = self.span.part(at as usize, to.length());
+        if bears_sigbus && self.mapping.read_at_once(span, &to) { Ok(()) } else { self.mapping.read(span, to) }
+    }
+
+    /// Copies bytes in from `at` on, as `copy_out`. The region is writable.
+    #[inline(always)]
+    pub(crate) fn copy_in(&self, at: u64, from: Source, bears_sigbus: bool) -> Result<()> {
+        let span = self.span.part(at as usize, from.length());
+        if bears_sigbus && self.mapping.write_at_once(span, &from) { Ok(()) } else { self.mapping.write(span, from) }
+    }
+
+    /// Sets the bytes from `at` on to zero. The region is writable.
+    pub(crate) fn zero(&self, at: u64, length: u64) -> Result<()> {
+        self.mapping.fill(self.span.part(at as usize, length as usize), 0)
+    }
+
+    /// Whether no page of these bytes stands as zeros for one that was lost.
+    #[inline(always)]
+    pub(crate) fn check(&self, at: u64, length: u64) -> Result<()> {
+        let span = self.span.part(at as usize, length as usize);
+        if self.mapping.lost.is_nothing() { Ok(()) } else { self.mapping.check(span) }
+    }
+
+    /// Whether others see what is written.
+    #[inline(always)]
+    pub(crate) fn is_shared(&self) -> bool {
+        self.mapping.sharing() == Sharing::Shared
+    }
+
+    /// Whether the calling thread bears the faults of accesses at once.
+    #[inline(always)]
+    pub(crate) fn is_bearable(&self) -> bool {
+        self.mapping.protector() == Protector::Seal || !hazard::blocks_sigbus()
     }
 
     #[inline(always)]

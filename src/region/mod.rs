@@ -15,6 +15,7 @@ pub(crate) mod options;
 mod patience;
 pub(crate) mod range_lock;
 mod seal;
+mod words;
 
 use crate::error::{Error, RangeLockError, Result};
 use crate::mem::atomic::AtomicBool;
@@ -25,7 +26,7 @@ use crate::mem::mapping::{Mapping, Protector};
 use crate::mem::sigbus;
 use crate::mem::span::Span;
 use crate::mem::view::View;
-pub(crate) use crate::mem::word::{Atomic, Operation, Word, Words};
+pub(crate) use crate::mem::word::{Operation, Word};
 use crate::sys::Errno;
 use crate::sys::file::{self, Status};
 use crate::sys::map::{Advice as KernelAdvice, Sharing};
@@ -310,39 +311,9 @@ impl Region {
         View::new(self.mapping.clone(), self.span(offset, length)?)
     }
 
-    /// The word at `offset`, a multiple of its size, for atomic access. In a copy-on-write region the threads of this
-    /// process share it, and nobody else.
-    ///
-    /// # Errors
-    /// EINVAL: `offset` is no multiple of the word's size. ERANGE: the word leaves the region. EOPNOTSUPP: the region has
-    /// no handler and its file may shrink.
-    pub fn atomic<W: Word>(&self, offset: u64) -> Result<Atomic<'_, W>> {
-        Atomic::new(&self.mapping, offset, self.is_writable(), |offset, length| self.span(offset, length))
-    }
-
-    /// The `length` bytes of an object at `offset`, a multiple of 8, as [`Mutex`](crate::Mutex) takes them.
-    ///
-    /// # Errors
-    /// As `atomic`.
-    pub fn words(&self, offset: u64, length: u64) -> Result<Words<'_>> {
-        Words::new(&self.mapping, offset, self.is_writable(), || self.span(offset, length))
-    }
-
-    /// `words`, if nothing at all is in the way.
-    #[inline(always)]
-    pub(crate) fn words_at_once(&self, offset: u64, length: u64) -> Option<Words<'_>> {
-        Words::find(&self.mapping, offset, length, self.is_writable())
-    }
-
     /// How many locks that were taken through the region are held.
     fn locks(&self) -> usize {
         held::count(&self.mapping)
-    }
-
-    /// `atomic` and an operation on it, if nothing at all is in their way; otherwise it has not happened.
-    #[inline(always)]
-    pub(crate) fn perform_at_once<W: Word>(&self, offset: u64, operation: Operation<W>) -> Option<W> {
-        Atomic::find(&self.mapping, offset, self.is_writable())?.perform_at_once(operation)
     }
 
     /// The view whose address was handed out for the C interface; EINVAL when it is not out.

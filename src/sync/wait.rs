@@ -34,6 +34,31 @@ pub(crate) enum Woken {
     Changed,
     /// Nobody: it is time to look again.
     Nobody,
+    /// The kernel found no page: the next look tells why it is gone, or finds it there again.
+    NoPage,
+}
+
+/// The time that `sleep_until` goes by, in nanoseconds.
+pub(crate) fn now_ns() -> u64 {
+    monotonic_ns()
+}
+
+/// Sleeps while the word at `address` equals `expected`, at most until that time.
+pub(crate) fn sleep_until(address: NonNull<u32>, expected: u32, until_ns: u64) -> Result<Woken> {
+    // Whoever wants the region for himself alone is told that it is in use, instead of waiting too.
+    let _asleep = hazard::asleep();
+    match futex::wait(address, expected, until_ns) {
+        Ok(()) | Err(Errno::EAGAIN) => Ok(Woken::Changed),
+        Err(Errno::ETIMEDOUT) => Ok(Woken::Nobody),
+        Err(Errno::EINTR) => Err(Error::Interrupted),
+        Err(Errno::EFAULT) => Ok(Woken::NoPage),
+        Err(errno) => Err(Error::system("futex", "a word of the region", errno)),
+    }
+}
+
+/// The kernel finds no page again and again.
+pub(crate) fn no_page() -> Error {
+    Error::system("futex", "a word of the region", Errno::EFAULT)
 }
 
 impl Waiting {
@@ -58,18 +83,13 @@ impl Waiting {
             return Err(Error::TimedOut);
         }
         self.sleep_ns = (self.sleep_ns * 2).min(self.longest_ns);
-        // Whoever wants the region for himself alone is told that it is in use, instead of waiting too.
-        let _asleep = hazard::asleep();
-        match futex::wait(address, expected, until) {
-            Ok(()) | Err(Errno::EAGAIN) => Ok(Woken::Changed),
-            Err(Errno::ETIMEDOUT) => Ok(Woken::Nobody),
-            Err(Errno::EINTR) => Err(Error::Interrupted),
-            // The next look tells why the page is gone, or finds it there again.
-            Err(Errno::EFAULT) if self.faults < PATIENCE => {
+        match sleep_until(address, expected, until)? {
+            Woken::NoPage if self.faults < PATIENCE => {
                 self.faults += 1;
                 Ok(Woken::Nobody)
             }
-            Err(errno) => Err(Error::system("futex", "a word of the region", errno)),
+            Woken::NoPage => Err(no_page()),
+            woken => Ok(woken),
         }
     }
 }
@@ -109,6 +129,6 @@ impl Atomic<'_, u32> {
                 result => return result.map_err(|errno| Error::system("futex", "a word of the region", errno)),
             }
         }
-        Err(Error::system("futex", "a word of the region", Errno::EFAULT))
+        Err(no_page())
     }
 }

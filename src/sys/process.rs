@@ -55,6 +55,17 @@ pub(crate) fn membarrier_private() -> Result<(), Errno> {
     membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED)
 }
 
+/// Announces that this process takes part in `membarrier_all`. A child of a fork has to do so itself.
+/// KERNEL: refused before 4.16, and as `membarrier_register`.
+pub(crate) fn membarrier_register_all() -> Result<(), Errno> {
+    membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED)
+}
+
+/// A full memory barrier in every running thread of all processes that take part.
+pub(crate) fn membarrier_all() -> Result<(), Errno> {
+    membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
+}
+
 /// This process, asked of the kernel each time: a raw clone(2) changes it without telling anyone.
 pub(crate) fn process_id() -> u32 {
     std::process::id()

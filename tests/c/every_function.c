@@ -26,6 +26,63 @@ static void hand_over(void) {
     CHECK(mapshare_unmap(receiver) == 0 && mapshare_unmap(owner) == 0 && close(ends[0]) == 0 && close(ends[1]) == 0);
 }
 
+/* The latest value, and messages in order. */
+static void cells_and_queues(void) {
+    int64_t cell = mapshare_cell_footprint(5), queue = mapshare_queue_footprint(100);
+    mapshare_region *region = open_new("objects", 8192, 0);
+    mapshare_queue *producer = NULL, *consumer = NULL;
+    mapshare_queue_state state;
+    const void *peeked = NULL;
+    void *room = NULL;
+    uint64_t version = 9;
+    char buffer[100];
+    CHECK(cell == 128 + 16 * 64 && queue == 512 + 128 && mapshare_cell_footprint(0) == -EINVAL);
+    CHECK(mapshare_queue_footprint(UINT64_MAX) == -ERANGE);
+    CHECK(mapshare_cell_init(region, 64, 5) == 0 && mapshare_cell_publish(region, 64, "hello", 5) == 0);
+    CHECK(mapshare_cell_wait(region, 64, 0, -1) == 0);
+    CHECK(mapshare_cell_read(region, 64, buffer, 5, &version) == 0 && memcmp(buffer, "hello", 5) == 0 && version == 1);
+    CHECK(mapshare_cell_read(region, 64, buffer, 5, NULL) == 0);
+    REFUSED(mapshare_cell_wait(region, 64, 1, 1000), ETIMEDOUT);
+    REFUSED(mapshare_cell_publish(region, 64, "hello", 4), EINVAL);
+    REFUSED(mapshare_cell_read(region, 64, NULL, 5, NULL), EINVAL);
+    REFUSED(mapshare_cell_init(region, 64, 5), EEXIST);
+
+    CHECK(mapshare_queue_init(region, 4096, 100, MAPSHARE_QUEUE_SINGLE_CONSUMER) == 0);
+    REFUSED(mapshare_queue_init(region, 6400, 100, 4), EINVAL);
+    REFUSED(mapshare_queue_open(region, 4096, 3, &producer), EINVAL);
+    REFUSED(mapshare_queue_open(region, 4096, MAPSHARE_PRODUCER, NULL), EINVAL);
+    CHECK(mapshare_queue_open(region, 4096, MAPSHARE_PRODUCER, &producer) == 0);
+    CHECK(mapshare_queue_open(region, 4096, MAPSHARE_CONSUMER, &consumer) == 0);
+    REFUSED(mapshare_queue_open(region, 4096, MAPSHARE_CONSUMER, &consumer), EBUSY);
+    CHECK(mapshare_queue_push(producer, "first", 5, 0) == 0 && mapshare_queue_push(producer, NULL, 0, 0) == 0);
+    REFUSED(mapshare_queue_push(producer, NULL, 1, 0), EINVAL);
+    REFUSED(mapshare_queue_push(producer, buffer, 101, 0), EMSGSIZE);
+    REFUSED(mapshare_queue_push(consumer, "x", 1, 0), EINVAL);
+    CHECK(mapshare_queue_reserve(producer, 20, 0, &room) == 0);
+    memcpy(room, "third", 5);
+    CHECK(mapshare_queue_commit(producer, 5) == 0 && mapshare_queue_cancel(producer) == 0);
+    REFUSED(mapshare_queue_commit(producer, 5), EINVAL);
+    memset(&state, 0xee, sizeof state);
+    CHECK(mapshare_queue_info(consumer, &state, sizeof state) == 0 && state.messages == 3 && state.pushed == 3);
+    CHECK(state.capacity == 100 && state.popped == 0 && state.producers == 1 && state.consumers == 1);
+    REFUSED(mapshare_queue_info(consumer, NULL, sizeof state), EINVAL);
+    REFUSED(mapshare_queue_pop(consumer, buffer, 4, 0), EMSGSIZE);
+    CHECK(mapshare_queue_pop(consumer, buffer, sizeof buffer, 0) == 5 && memcmp(buffer, "first", 5) == 0);
+    CHECK(mapshare_queue_pop(consumer, NULL, 0, 0) == 0);
+    CHECK(mapshare_queue_peek(consumer, 0, &peeked) == 5 && memcmp(peeked, "third", 5) == 0);
+    CHECK(mapshare_queue_consume(consumer) == 0);
+    REFUSED(mapshare_queue_consume(consumer), EINVAL);
+    REFUSED(mapshare_queue_pop(consumer, buffer, sizeof buffer, 1000), ETIMEDOUT);
+    REFUSED(mapshare_unmap(region), EBUSY);
+    CHECK(mapshare_queue_end(producer) == 0);
+    REFUSED(mapshare_queue_push(producer, "x", 1, 0), EPIPE);
+    REFUSED(mapshare_queue_pop(consumer, buffer, sizeof buffer, -1), EPIPE);
+    CHECK(mapshare_queue_close(producer) == 0 && mapshare_queue_close(consumer) == 0);
+    REFUSED(mapshare_queue_close(consumer), EBADF);
+    REFUSED(mapshare_queue_push(NULL, "x", 1, 0), EBADF);
+    CHECK(mapshare_unmap(region) == 0);
+}
+
 int main(void) {
     char buffer[64];
     void *view = NULL;
@@ -139,6 +196,7 @@ int main(void) {
     }
 
     hand_over();
+    cells_and_queues();
     CHECK(mapshare_arm() == 0);
     CHECK(mapshare_version_number() == 1 << 8 && strcmp(mapshare_version(), "0.1.0") == 0);
     CHECK(strcmp(mapshare_strerror(0), "success") == 0 && strcmp(mapshare_strerror(-EIO), mapshare_strerror(EIO)) == 0);

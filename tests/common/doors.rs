@@ -164,7 +164,7 @@ impl Opened {
         Opened::Rust { region: Some(region), views: Vec::new() }
     }
 
-    fn c(token: Token) -> Opened {
+    pub(crate) fn c(token: Token) -> Opened {
         Opened::C { token, views: Vec::new() }
     }
 

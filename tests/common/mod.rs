@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
 pub(crate) mod c;
+pub(crate) mod cells;
 pub(crate) mod doors;
 pub(crate) mod files;
 pub(crate) mod forks;

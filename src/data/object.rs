@@ -1,0 +1,144 @@
+//! How an object comes to be and how it is known again.
+//!
+//! Decision: the head says it all. It is 0, then INITIALISING with the participant who does it, then what stands there,
+//! stored last; so nobody sees half an object, and one who died at it is replaced.
+
+use super::failure::{Failure, Result};
+use super::memory::{Fault, Liveness, Memory};
+use crate::error::Problem;
+use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::mem::layout::identity::{CHECK, HEAD, LENGTH, OPTIONS};
+use crate::mem::layout::{HIGH_HALF, INITIALISING, KIND};
+
+/// So long an initialiser that lives is waited for; the work takes less than a microsecond beside its zeros.
+const PATIENCE_NS: u64 = 200_000_000;
+const NAP_NS: u64 = 1_000_000;
+
+/// What kind an object is of: its head.
+#[derive(Clone, Copy)]
+pub(super) struct Kind(pub(super) u64);
+
+/// The fields that never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) length: u64,
+    pub(super) options: u32,
+}
+
+impl Kind {
+    /// Makes an object: `fill` writes all but the identity, on `header` bytes of zeros.
+    pub(super) fn create<M: Memory + Liveness>(
+        self,
+        memory: &M,
+        header: u64,
+        identity: Identity,
+        fill: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        self.begin(memory, header)?;
+        memory.zero(HEAD + 8, header - 8)?;
+        fill()?;
+        memory.store_u64(LENGTH, identity.length, Relaxed)?;
+        memory.store_u32(OPTIONS, identity.options, Relaxed)?;
+        memory.store_u32(CHECK, checksum(self.0, identity), Relaxed)?;
+        // ORDER: Release, partner attach: who sees the head sees the whole object.
+        Ok(memory.store_u64(HEAD, self.0, Release)?)
+    }
+
+    /// Becomes the one who initialises.
+    fn begin<M: Memory + Liveness>(self, memory: &M, header: u64) -> Result<()> {
+        let mine = INITIALISING | u64::from(memory.me());
+        let patience = memory.now().saturating_add(PATIENCE_NS);
+        loop {
+            let found = memory.load_u64(HEAD, Acquire)?;
+            if found == self.0 {
+                return Err(Failure::Is(Problem::Exists));
+            }
+            if found == 0 {
+                if !is_zero(memory, header)? && memory.load_u64(HEAD, Acquire)? == 0 {
+                    return Err(Failure::Is(Problem::Missing));
+                }
+            } else if found & HIGH_HALF != INITIALISING {
+                return Err(self.refusal(found));
+            } else if memory.is_alive(found as u32)? {
+                nap(memory, found, patience)?;
+                continue;
+            }
+            if memory.compare_swap_u64(HEAD, found, mine)? == found {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The fields of the object that stands there; they are checked, but not against the memory's length.
+    #[inline(always)]
+    pub(super) fn attach<M: Memory + Liveness>(self, memory: &M) -> Result<Identity> {
+        // ORDER: Acquire, partner create.
+        if memory.load_u64(HEAD, Acquire)? != self.0 {
+            self.await_it(memory)?;
+        }
+        let identity =
+            Identity { length: memory.load_u64(LENGTH, Relaxed)?, options: memory.load_u32(OPTIONS, Relaxed)? };
+        let check = memory.load_u32(CHECK, Relaxed)?;
+        if check != checksum(self.0, identity) {
+            return Err(Failure::damaged("the checksum of what never changes", check.into()));
+        }
+        Ok(identity)
+    }
+
+    /// Waits for one who is just making it.
+    #[cold]
+    fn await_it<M: Memory + Liveness>(self, memory: &M) -> Result<()> {
+        let patience = memory.now().saturating_add(PATIENCE_NS);
+        loop {
+            let found = memory.load_u64(HEAD, Acquire)?;
+            if found == self.0 {
+                return Ok(());
+            }
+            if found & HIGH_HALF != INITIALISING || !memory.is_alive(found as u32)? {
+                return Err(self.refusal(found));
+            }
+            nap(memory, found, patience)?;
+        }
+    }
+
+    #[cold]
+    fn refusal(self, found: u64) -> Failure {
+        Failure::Is(match found & KIND == self.0 & KIND {
+            true => Problem::OtherVersion(found as u32 & 0xff_ffff),
+            false => Problem::Missing,
+        })
+    }
+}
+
+/// Sleeps a little on a head that says that another one makes an object.
+fn nap<M: Memory>(memory: &M, found: u64, patience: u64) -> Result<()> {
+    let now = memory.now();
+    if now >= patience {
+        return Err(Failure::Is(Problem::Making));
+    }
+    memory.wait(HEAD, found as u32, now + NAP_NS)?;
+    Ok(())
+}
+
+fn is_zero<M: Memory>(memory: &M, header: u64) -> core::result::Result<bool, Fault> {
+    for offset in (HEAD..header).step_by(8) {
+        if memory.load_u64(offset, Relaxed)? != 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Tells damage, not intent: whoever may write the bytes can write a checksum too.
+#[inline(always)]
+fn checksum(head: u64, identity: Identity) -> u32 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = (head ^ identity.length.rotate_left(32)).wrapping_mul(ODD) ^ u64::from(identity.options);
+    (mixed.wrapping_mul(ODD) >> 32) as u32
+}
+
+/// Whether an object of so many bytes fits in the memory.
+#[inline(always)]
+pub(super) fn check_room<M: Memory>(memory: &M, needed: u64) -> Result<()> {
+    if needed > memory.length() { Err(Failure::OutOfRange { needed }) } else { Ok(()) }
+}

@@ -1,0 +1,340 @@
+//! The memory of a region, as the protocols use it.
+//!
+//! Decision: why an access failed is kept aside, and the protocols carry one bit about it: so that their results stay in
+//! registers.
+
+use super::failure::Failure;
+use super::memory::{Fault, Liveness, Locks, Memory, Woken};
+use crate::error::{Error, Result};
+use crate::mem::atomic::{Ordering, fence};
+use crate::mem::buffer::{Destination, Source};
+use crate::mem::pinned::Pinned;
+use crate::mem::word::{Atomic, Operation, Word, Words};
+use crate::mem::{fence as asymmetric, held};
+use crate::sync::liveness;
+use crate::sync::mutex::{Locked, Mutex};
+use crate::sync::wait;
+use std::cell::Cell;
+use std::time::Duration;
+
+/// What cells and queues stand at a multiple of.
+const ALIGNMENT: u64 = 64;
+/// So often in a row the kernel may find no page where this process finds one, before it counts as a failure.
+const PATIENCE: u32 = 32;
+
+/// What has the words of an object.
+pub(super) trait Holder {
+    fn words(&self) -> Words<'_>;
+}
+
+impl Holder for Words<'_> {
+    #[inline(always)]
+    fn words(&self) -> Words<'_> {
+        *self
+    }
+}
+
+impl Holder for Pinned {
+    #[inline(always)]
+    fn words(&self) -> Words<'_> {
+        Pinned::words(self)
+    }
+}
+
+/// The bytes of an object in a region, during a call.
+pub(super) struct InRegion<W> {
+    pub(super) holder: W,
+    /// What messages call it.
+    kind: &'static str,
+    /// Whether the calling thread was found to bear the faults of accesses.
+    bears_sigbus: Cell<bool>,
+    /// Whether what is in the way is waited for and told; otherwise it is only a fault.
+    is_patient: bool,
+    /// Why the last access failed.
+    why: Cell<Option<Box<Error>>>,
+    faults: Cell<u32>,
+}
+
+impl<W: Holder> InRegion<W> {
+    /// For a call that finds out what is in its way. EINVAL: misaligned, or copy-on-write.
+    pub(super) fn new(holder: W, kind: &'static str, object: &'static str) -> Result<InRegion<W>> {
+        let offset = holder.words().offset();
+        if !offset.is_multiple_of(ALIGNMENT) {
+            return Err(Error::Misaligned { offset, alignment: ALIGNMENT, object });
+        }
+        holder.words().word::<u32>(0).meeting_place()?;
+        let place = InRegion::at_once(holder, kind);
+        place.begin();
+        Ok(InRegion { is_patient: true, ..place })
+    }
+
+    /// For a call that gives up when anything is in its way. The calling thread has entered at once.
+    #[inline(always)]
+    pub(super) fn at_once(holder: W, kind: &'static str) -> InRegion<W> {
+        let (why, faults) = (Cell::new(None), Cell::new(0));
+        InRegion { holder, kind, bears_sigbus: Cell::new(true), is_patient: false, why, faults }
+    }
+
+    /// Whether it stands where such an object may.
+    #[inline(always)]
+    pub(super) fn is_aligned(&self) -> bool {
+        self.holder.words().offset().is_multiple_of(ALIGNMENT)
+    }
+
+    /// A call begins, on whatever thread.
+    #[inline(always)]
+    pub(super) fn begin(&self) {
+        self.bears_sigbus.set(self.holder.words().is_bearable());
+    }
+
+    /// Refuses a change of an object that may only be read.
+    pub(super) fn check_writable(&self, change: &'static str) -> Result<()> {
+        if self.holder.words().is_writable() { Ok(()) } else { Err(Error::read_only(change)) }
+    }
+
+    /// This process's number among the participants; from now on the others see it live.
+    pub(super) fn join(&self) -> Result<u32> {
+        Ok(liveness::participant(self.holder.words().mapping())?.get())
+    }
+
+    /// What an operation gave, with the whole error.
+    #[inline(always)]
+    pub(super) fn told<T>(&self, result: core::result::Result<T, Failure>) -> Result<T> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(failure) => Err(self.error(failure)),
+        }
+    }
+
+    #[cold]
+    fn error(&self, failure: Failure) -> Error {
+        let words = self.holder.words();
+        let offset = words.offset();
+        match failure {
+            Failure::Access => self.why.take().map_or(Error::Internal, |why| *why),
+            Failure::Is(problem) => Error::Object { kind: self.kind, offset, problem },
+            Failure::OutOfRange { needed } => {
+                Error::OutOfRange { offset, length: needed, limit: words.mapping().length() }
+            }
+            Failure::TimedOut => Error::TimedOut,
+            Failure::Interrupted => Error::Interrupted,
+        }
+    }
+
+    #[cold]
+    fn keep(&self, error: Error) -> Fault {
+        self.why.set(Some(Box::new(error)));
+        Fault
+    }
+
+    #[inline(always)]
+    fn perform<T: Word>(&self, offset: u64, operation: Operation<T>) -> core::result::Result<T, Fault> {
+        let words = self.holder.words();
+        let word = words.word::<T>(offset as usize);
+        if self.bears_sigbus.get()
+            && let Some(value) = word.perform_at_once(operation)
+        {
+            return Ok(value);
+        }
+        self.perform_patiently(word, operation)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn perform_patiently<T: Word>(
+        &self,
+        word: Atomic<'_, T>,
+        operation: Operation<T>,
+    ) -> core::result::Result<T, Fault> {
+        if !self.is_patient {
+            return Err(Fault);
+        }
+        word.perform(operation).map_err(|error| self.keep(error))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_patiently(&self, words: Words<'_>, timeout: Option<Duration>) -> core::result::Result<(), Failure> {
+        if !self.is_patient {
+            return Err(Failure::Access);
+        }
+        let locked = Mutex::at(words).and_then(|mutex| match mutex.lock(timeout)? {
+            Locked::Clean => Ok(()),
+            // Who has the lock looks how things stand, so that nothing is to be repaired.
+            Locked::OwnerDied => mutex.recover(),
+        });
+        locked.map_err(|error| match error {
+            Error::TimedOut => Failure::TimedOut,
+            Error::Interrupted => Failure::Interrupted,
+            error => self.keep(error).into(),
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unlock_patiently(&self, words: Words<'_>) -> core::result::Result<(), Fault> {
+        let unlocked = Mutex::at(words).and_then(|mutex| mutex.unlock());
+        match unlocked {
+            Ok(()) => Ok(()),
+            // Not this thread's: what another one of this process had for it is given up for that one.
+            Err(Error::Object { .. }) => {
+                held::abandon_in(words.mapping(), words.offset()..words.offset() + words.length());
+                Ok(())
+            }
+            Err(error) => Err(self.keep(error)),
+        }
+    }
+}
+
+impl<W: Holder> Memory for InRegion<W> {
+    #[inline(always)]
+    fn length(&self) -> u64 {
+        self.holder.words().length()
+    }
+
+    #[inline(always)]
+    fn is_writable(&self) -> bool {
+        self.holder.words().is_writable()
+    }
+
+    #[inline(always)]
+    fn load_u32(&self, offset: u64, _: Ordering) -> core::result::Result<u32, Fault> {
+        self.perform(offset, Operation::Load)
+    }
+
+    #[inline(always)]
+    fn load_u64(&self, offset: u64, _: Ordering) -> core::result::Result<u64, Fault> {
+        self.perform(offset, Operation::Load)
+    }
+
+    #[inline(always)]
+    fn store_u32(&self, offset: u64, value: u32, order: Ordering) -> core::result::Result<(), Fault> {
+        self.perform(offset, store(value, order)).map(drop)
+    }
+
+    #[inline(always)]
+    fn store_u64(&self, offset: u64, value: u64, order: Ordering) -> core::result::Result<(), Fault> {
+        self.perform(offset, store(value, order)).map(drop)
+    }
+
+    #[inline(always)]
+    fn compare_swap_u32(&self, offset: u64, expected: u32, desired: u32) -> core::result::Result<u32, Fault> {
+        self.perform(offset, Operation::CompareSwap { expected, desired })
+    }
+
+    #[inline(always)]
+    fn compare_swap_u64(&self, offset: u64, expected: u64, desired: u64) -> core::result::Result<u64, Fault> {
+        self.perform(offset, Operation::CompareSwap { expected, desired })
+    }
+
+    #[inline(always)]
+    fn copy_in(&self, offset: u64, from: Source) -> core::result::Result<(), Fault> {
+        self.holder.words().copy_in(offset, from, self.bears_sigbus.get()).map_err(|error| self.keep(error))
+    }
+
+    #[inline(always)]
+    fn copy_out(&self, offset: u64, to: Destination) -> core::result::Result<(), Fault> {
+        self.holder.words().copy_out(offset, to, self.bears_sigbus.get()).map_err(|error| self.keep(error))
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> core::result::Result<(), Fault> {
+        self.holder.words().zero(offset, length).map_err(|error| self.keep(error))
+    }
+
+    #[inline(always)]
+    fn check(&self, offset: u64, length: u64) -> core::result::Result<(), Fault> {
+        self.holder.words().check(offset, length).map_err(|error| self.keep(error))
+    }
+
+    #[inline(always)]
+    fn fence(&self, order: Ordering) {
+        fence(order);
+    }
+
+    #[inline(always)]
+    fn light_fence(&self) {
+        asymmetric::light_for_all();
+    }
+
+    fn heavy_fence(&self) {
+        asymmetric::heavy_for_all();
+    }
+
+    fn pause(&self) {
+        std::hint::spin_loop();
+    }
+
+    fn now(&self) -> u64 {
+        wait::now_ns()
+    }
+
+    fn wait(&self, offset: u64, expected: u32, until: u64) -> core::result::Result<Woken, Fault> {
+        let address = self.holder.words().word::<u32>(offset as usize).meeting_place();
+        let slept = address.and_then(|address| wait::sleep_until(address, expected, until));
+        match slept {
+            Ok(wait::Woken::NoPage) if self.faults.get() < PATIENCE => {
+                self.faults.set(self.faults.get() + 1);
+                Ok(Woken::Awake)
+            }
+            Ok(wait::Woken::NoPage) => Err(self.keep(wait::no_page())),
+            Ok(_) => {
+                self.faults.set(0);
+                Ok(Woken::Awake)
+            }
+            Err(Error::Interrupted) => Ok(Woken::BySignal),
+            Err(error) => Err(self.keep(error)),
+        }
+    }
+
+    fn wake(&self, offset: u64) -> core::result::Result<(), Fault> {
+        // What they wait for is done; a sleeper that is not woken looks by itself.
+        let _ = self.holder.words().word::<u32>(offset as usize).wake(u32::MAX);
+        Ok(())
+    }
+}
+
+/// Released stores are enough for all but SeqCst.
+#[inline(always)]
+fn store<T: Word>(value: T, order: Ordering) -> Operation<T> {
+    if matches!(order, Ordering::SeqCst) { Operation::Store(value) } else { Operation::Put(value) }
+}
+
+impl<W: Holder> Liveness for InRegion<W> {
+    #[inline(always)]
+    fn me(&self) -> u32 {
+        let presence = self.holder.words().mapping().presence_at_once();
+        presence.and_then(|presence| presence.participant()).map_or(0, |participant| participant.get())
+    }
+
+    fn is_alive(&self, participant: u32) -> core::result::Result<bool, Fault> {
+        liveness::is_alive(self.holder.words().mapping(), participant).map_err(|error| self.keep(error))
+    }
+}
+
+impl<W: Holder> Locks for InRegion<W> {
+    fn init_lock(&self, offset: u64) -> core::result::Result<(), Fault> {
+        Mutex::init(self.holder.words().part(offset, Mutex::SIZE)).map_err(|error| self.keep(error))
+    }
+
+    #[inline(always)]
+    fn lock(&self, offset: u64, timeout: impl FnOnce() -> Option<Duration>) -> core::result::Result<(), Failure> {
+        let words = self.holder.words();
+        let words = words.part(offset, Mutex::SIZE);
+        if self.bears_sigbus.get() && Mutex::lock_at_once(words) {
+            return Ok(());
+        }
+        self.lock_patiently(words, timeout())
+    }
+
+    #[inline(always)]
+    fn unlock(&self, offset: u64) -> core::result::Result<(), Fault> {
+        let words = self.holder.words();
+        let words = words.part(offset, Mutex::SIZE);
+        if self.bears_sigbus.get() && Mutex::unlock_at_once(words) { Ok(()) } else { self.unlock_patiently(words) }
+    }
+
+    #[inline(always)]
+    fn thread(&self) -> u32 {
+        held::mine().map_or(0, |held| held.thread() as u32)
+    }
+}

@@ -1,0 +1,320 @@
+//! A bounded first-in, first-out ring of messages of any length.
+//!
+//! A record is a word and the message's bytes, and begins at a multiple of 8. The word is 0 until the record is
+//! committed, which is one release store of it; consumers look at nothing else. Before that store the producer zeroes
+//! the word that follows the record, so that behind the last record always stands a 0 and never an old message's
+//! byte. A record that would not fit before the ring's end is preceded by padding up to there.
+//!
+//! Cursors count the bytes since the queue began. The consumers' says what may be overwritten; the producers' is a hint:
+//! who begins to produce starts there and goes on over all records that are committed.
+//!
+//! Decision: the ring has room for `capacity` bytes and two words, so that every message of at most `capacity` bytes
+//! fits. One of more than half may have to wait until a consumer has passed the padding before it, even if no message
+//! is in the queue.
+//!
+//! Decision: on a side with many members, who waits does not keep the mutex: it is held from reserve to commit, from
+//! peek to consume, and for a look. So `end` waits for reservations only, and trying is never refused because of a sleeper.
+//!
+//! | killed here | what it leaves behind |
+//! | --- | --- |
+//! | reserve, up to the commit | 0 at the tail: the next producer writes over it |
+//! | after the commit, before the tail is stored | the next producer goes on over the record |
+//! | after the tail, before the count | a count of messages pushed that lags by one |
+//! | peek, up to the head's store | the message: it is delivered again |
+//! | after the head's store, before the count | a count of messages popped that lags by one |
+//! | before a wake-up | a sleeper who looks within 100 ms |
+//! | with a mutex or a role | what the next one takes over |
+
+mod consumer;
+mod producer;
+mod ring;
+mod side;
+
+use super::failure::{self, Failure};
+use super::memory::Liveness;
+use super::place::InRegion;
+use crate::error::{Error, Problem, Result};
+use crate::mem::buffer::{Destination, Source};
+use crate::mem::layout;
+use crate::mem::pinned::Pinned;
+use crate::mem::word::Words;
+pub use ring::QueueInfo;
+use std::time::Duration;
+
+#[cfg(test)]
+pub(super) use {consumer::Consumer as RingConsumer, producer::Producer as RingProducer, ring::*};
+
+const KIND: &str = "queue";
+const OBJECT: &str = "a queue";
+/// So long the end of a queue waits for reservations of others.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Which sides of a queue have one member at a time, and take no lock therefore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sides {
+    /// One producer.
+    pub single_producer: bool,
+    /// One consumer.
+    pub single_consumer: bool,
+}
+
+/// A bounded first-in, first-out queue of messages of any length, in a region: at a multiple of 64.
+pub enum Queue {}
+
+impl Queue {
+    /// Its first bytes, which tell how many there are in all.
+    pub const HEADER: u64 = layout::queue::RING;
+
+    /// How many bytes a queue takes that has room for `capacity` bytes of messages.
+    ///
+    /// # Errors
+    /// EINVAL: 0. ERANGE: more than 2^56.
+    pub fn footprint(capacity: u64) -> Result<u64> {
+        ring::footprint(capacity).ok_or(Error::NoSuchSize { kind: KIND, length: capacity })
+    }
+
+    /// Makes an empty queue of bytes whose first 512 are zeros.
+    ///
+    /// # Errors
+    /// EEXIST: it is one already. EBADMSG: other bytes than zeros stand there. EPROTONOSUPPORT: a queue of another
+    /// version. EINVAL: not at a multiple of 64; the region is copy-on-write. EACCES: the region is read-only. ERANGE:
+    /// the words are fewer than its footprint. EBUSY: another process is making it and does not get on.
+    pub fn init(words: Words, capacity: u64, sides: Sides) -> Result<()> {
+        Queue::footprint(capacity)?;
+        let place = InRegion::new(words, KIND, OBJECT)?;
+        place.check_writable("making a queue")?;
+        place.join()?;
+        let producer = if sides.single_producer { ring::SINGLE_PRODUCER } else { 0 };
+        let consumer = if sides.single_consumer { ring::SINGLE_CONSUMER } else { 0 };
+        place.told(ring::init(&place, capacity, producer | consumer))
+    }
+
+    /// How many bytes the queue takes whose first bytes these are.
+    ///
+    /// # Errors
+    /// EBADMSG: none stands there, or it is damaged. EPROTONOSUPPORT: one of another version. EINVAL: not at a multiple of
+    /// 64; the region is copy-on-write.
+    pub fn length_at(words: Words) -> Result<u64> {
+        let place = InRegion::new(words, KIND, OBJECT)?;
+        Ok(place.told(ring::Shape::read(&place))?.bytes)
+    }
+}
+
+type Place = InRegion<Pinned>;
+
+/// The place of a queue, for a member: this process is a participant, whose number comes with it.
+fn member_place(bytes: Pinned) -> Result<(Place, u32)> {
+    let place = InRegion::new(bytes, KIND, OBJECT)?;
+    place.check_writable("a queue's producers and consumers")?;
+    let participant = place.join()?;
+    Ok((place, participant))
+}
+
+/// A call on a member begins. EBADF: this process was forked off since it was opened.
+#[inline(always)]
+fn begin(place: &Place, participant: u32) -> failure::Result<()> {
+    place.begin();
+    if place.me() == participant { Ok(()) } else { Err(Failure::Is(Problem::OfTheParent)) }
+}
+
+/// A producer of a queue. Dropping it leaves the queue: an open reservation is given up.
+pub struct Producer {
+    member: producer::Producer<Place>,
+    participant: u32,
+}
+
+impl Producer {
+    /// Becomes a producer of the queue whose bytes these are.
+    ///
+    /// # Errors
+    /// EBUSY: the side has one member at a time, and there is one that lives. EBADMSG: no queue stands there, or it is
+    /// damaged. EPROTONOSUPPORT: one of another version. EINVAL: not at a multiple of 64; the region is copy-on-write.
+    /// EACCES: the region is read-only. ERANGE: the bytes are fewer than its footprint.
+    pub fn open(bytes: Pinned) -> Result<Producer> {
+        let (place, participant) = member_place(bytes)?;
+        match producer::Producer::open(place) {
+            Ok(member) => Ok(Producer { member, participant }),
+            Err((place, failure)) => place.told(Err(failure)),
+        }
+    }
+
+    #[inline(always)]
+    fn run<T>(&mut self, operation: impl FnOnce(&mut producer::Producer<Place>) -> failure::Result<T>) -> Result<T> {
+        let begun = begin(self.member.place(), self.participant);
+        let result = begun.and_then(|()| operation(&mut self.member));
+        self.member.place().told(result)
+    }
+
+    /// How the queue does.
+    ///
+    /// # Errors
+    /// EBADMSG: it is damaged. ENXIO, ENOSPC, EIO: as an atomic.
+    pub fn info(&mut self) -> Result<QueueInfo> {
+        self.run(|member| ring::info(member.place()))
+    }
+
+    /// Appends a message, waiting for room. None as the timeout stands for ever; with zero it only tries.
+    ///
+    /// # Errors
+    /// EMSGSIZE: longer than the capacity. EPIPE: the queue was ended. ETIMEDOUT: no room in that time. EINTR: a signal
+    /// handler ran. EINVAL: a reservation is open. EDEADLK: this is a signal handler that has interrupted a push of this
+    /// thread, or the thread has a reservation of another handle. EBADMSG: damaged. ENXIO, ENOSPC, EIO: as an atomic.
+    pub fn push(&mut self, message: &[u8], timeout: Option<Duration>) -> Result<()> {
+        self.push_from(message.into(), timeout)
+    }
+
+    #[inline(always)]
+    pub(crate) fn push_from(&mut self, message: Source, timeout: Option<Duration>) -> Result<()> {
+        self.run(|member| member.push(message, timeout))
+    }
+
+    /// Room for a message of `length` bytes, as the address of its first byte, a multiple of 8; others see it once it is
+    /// committed. If the side has many members, they wait until this thread commits or cancels.
+    ///
+    /// # Errors
+    /// As `push`.
+    #[inline(always)]
+    pub fn reserve(&mut self, length: u64, timeout: Option<Duration>) -> Result<*mut u8> {
+        self.run(|member| Ok(member.reserve(length, timeout)?)).map(|at| self.member.place().holder.address(at))
+    }
+
+    /// Sends the first `length` bytes of the reservation as a message.
+    ///
+    /// # Errors
+    /// EINVAL: no reservation is open, or it is shorter. EPERM: it is another thread's, in a queue of many producers.
+    /// ENXIO, ENOSPC, EIO: its bytes were lost meanwhile; it stays open.
+    #[inline(always)]
+    pub fn commit(&mut self, length: u64) -> Result<()> {
+        self.run(|member| member.commit(length))
+    }
+
+    /// Gives up the reservation, if one is open.
+    ///
+    /// # Errors
+    /// ENXIO, ENOSPC, EIO: as an atomic.
+    pub fn cancel(&mut self) -> Result<()> {
+        self.run(|member| member.cancel())
+    }
+
+    /// Says that there will be no more messages, from nobody. An open reservation is given up; those of others are waited
+    /// for, a second at most.
+    ///
+    /// # Errors
+    /// ETIMEDOUT: another reservation stays open. EINTR: a signal handler ran.
+    pub fn end(&mut self) -> Result<()> {
+        self.run(|member| member.end(Some(PATIENCE)))
+    }
+
+    /// Leaves the queue, as dropping it does, and tells what went wrong.
+    ///
+    /// # Errors
+    /// EBADF: this process was forked off since it was opened. ENXIO, ENOSPC, EIO: as an atomic.
+    pub fn close(mut self) -> Result<()> {
+        self.run(|member| member.close())
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        // What went wrong concerns the others, who find out by themselves.
+        let _ = self.run(|member| member.close());
+    }
+}
+
+/// A consumer of a queue. Dropping it leaves the queue: a message that is being looked at is put back.
+pub struct Consumer {
+    member: consumer::Consumer<Place>,
+    participant: u32,
+}
+
+impl Consumer {
+    /// Becomes a consumer of the queue whose bytes these are.
+    ///
+    /// # Errors
+    /// EBUSY: the side has one member at a time, and there is one that lives. EBADMSG: no queue stands there, or it is
+    /// damaged. EPROTONOSUPPORT: one of another version. EINVAL: not at a multiple of 64; the region is copy-on-write.
+    /// EACCES: the region is read-only. ERANGE: the bytes are fewer than its footprint.
+    pub fn open(bytes: Pinned) -> Result<Consumer> {
+        let (place, participant) = member_place(bytes)?;
+        match consumer::Consumer::open(place) {
+            Ok(member) => Ok(Consumer { member, participant }),
+            Err((place, failure)) => place.told(Err(failure)),
+        }
+    }
+
+    #[inline(always)]
+    fn run<T>(&mut self, operation: impl FnOnce(&mut consumer::Consumer<Place>) -> failure::Result<T>) -> Result<T> {
+        let begun = begin(self.member.place(), self.participant);
+        let result = begun.and_then(|()| operation(&mut self.member));
+        self.member.place().told(result)
+    }
+
+    /// How the queue does.
+    ///
+    /// # Errors
+    /// EBADMSG: it is damaged. ENXIO, ENOSPC, EIO: as an atomic.
+    pub fn info(&mut self) -> Result<QueueInfo> {
+        self.run(|member| ring::info(member.place()))
+    }
+
+    /// Takes the first message out, waiting for one, and gives its length. None as the timeout stands for ever; with zero
+    /// it only tries.
+    ///
+    /// # Errors
+    /// EMSGSIZE: the buffer is too small; the message stays. EPIPE: the queue was ended and is empty. ETIMEDOUT: no
+    /// message in that time. EINTR: a signal handler ran. EINVAL: a message is being looked at. EDEADLK: this is a signal
+    /// handler that has interrupted a pop of this thread, or the thread looks at a message by another handle. EBADMSG:
+    /// damaged. ENXIO, ENOSPC, EIO: as an atomic.
+    pub fn pop(&mut self, buffer: &mut [u8], timeout: Option<Duration>) -> Result<u64> {
+        self.pop_into(buffer.into(), timeout)
+    }
+
+    #[inline(always)]
+    pub(crate) fn pop_into(&mut self, buffer: Destination, timeout: Option<Duration>) -> Result<u64> {
+        self.run(|member| member.pop(buffer, timeout))
+    }
+
+    /// The first message, waiting for one: the address of its first byte, a multiple of 8, and its length. If the side has
+    /// many members, they wait until this thread consumes or cancels.
+    ///
+    /// # Errors
+    /// As `pop`.
+    #[inline(always)]
+    pub fn peek(&mut self, timeout: Option<Duration>) -> Result<(*const u8, u64)> {
+        let message = self.run(|member| member.peek(timeout))?;
+        Ok((self.member.place().holder.address(message.offset).cast_const(), message.length))
+    }
+
+    /// Takes the message that is being looked at out.
+    ///
+    /// # Errors
+    /// EINVAL: none is. EPERM: another thread looks at it, in a queue of many consumers. ENXIO, ENOSPC, EIO: its bytes
+    /// were lost, and zeros stood in their place; it stays.
+    #[inline(always)]
+    pub fn consume(&mut self) -> Result<()> {
+        self.run(|member| member.consume())
+    }
+
+    /// Puts the message that is being looked at back, if one is.
+    ///
+    /// # Errors
+    /// ENXIO, ENOSPC, EIO: as an atomic.
+    pub fn cancel(&mut self) -> Result<()> {
+        self.run(|member| member.cancel())
+    }
+
+    /// Leaves the queue, as dropping it does, and tells what went wrong.
+    ///
+    /// # Errors
+    /// EBADF: this process was forked off since it was opened. ENXIO, ENOSPC, EIO: as an atomic.
+    pub fn close(mut self) -> Result<()> {
+        self.run(|member| member.close())
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // What went wrong concerns the others, who find out by themselves.
+        let _ = self.run(|member| member.close());
+    }
+}

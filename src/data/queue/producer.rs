@@ -1,0 +1,258 @@
+//! The side that pushes.
+
+use super::super::failure::{Failure, Result};
+use super::super::memory::{Deadline, Place};
+use super::super::sleep::{self, Waiting};
+use super::ring::record_bytes;
+use super::side::{Consuming, Other, Producing, Role, Side};
+use crate::error::Problem;
+use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::mem::buffer::Source;
+use crate::mem::layout::queue::*;
+use std::time::Duration;
+
+/// A producer of a queue.
+pub(in crate::data) struct Producer<P> {
+    side: Side<P, Producing>,
+    /// The cursor up to which the ring is free, as far as is known: the consumers' and the ring's length.
+    limit: u64,
+    /// The length of the reservation that is open.
+    reserved: Option<u64>,
+}
+
+impl<P: Place> Producer<P> {
+    /// Becomes a producer of the queue that stands in the place.
+    ///
+    /// # Errors
+    /// EBUSY: the role is single and taken. EBADMSG, EPROTONOSUPPORT, ERANGE.
+    pub(in crate::data) fn open(place: P) -> core::result::Result<Producer<P>, (P, Failure)> {
+        let mut producer = Producer { side: Side::join(place)?, limit: 0, reserved: None };
+        match if producer.side.is_many() { Ok(()) } else { producer.find_tail() } {
+            Ok(()) => Ok(producer),
+            Err(failure) => Err(producer.side.give_up(failure)),
+        }
+    }
+
+    /// Appends a message, waiting for room.
+    ///
+    /// # Errors
+    /// EMSGSIZE: longer than the capacity. EPIPE: the queue was ended. ETIMEDOUT, EINTR, EBADMSG. EINVAL: a reservation
+    /// is open.
+    #[inline]
+    pub(in crate::data) fn push(&mut self, message: Source, timeout: Option<Duration>) -> Result<()> {
+        let length = message.length() as u64;
+        self.room(length, timeout)?;
+        if let Err(fault) = self.side.place.copy_in(self.offset(), message) {
+            self.side.unlock()?;
+            return Err(fault.into());
+        }
+        self.send(length)
+    }
+
+    /// Room for a message of `length` bytes, as the offset of its first byte, which is a multiple of 8. On a side with
+    /// many members the others wait until this thread commits or cancels.
+    ///
+    /// # Errors
+    /// As `push`.
+    #[inline(always)]
+    pub(in crate::data) fn reserve(&mut self, length: u64, timeout: Option<Duration>) -> Result<u64> {
+        self.room(length, timeout)?;
+        self.reserved = Some(length);
+        Ok(self.offset())
+    }
+
+    /// Commits the first `length` bytes of the reservation as a message.
+    ///
+    /// # Errors
+    /// EINVAL: no reservation is open, or it is shorter.
+    #[inline(always)]
+    pub(in crate::data) fn commit(&mut self, length: u64) -> Result<()> {
+        match self.reserved {
+            Some(reserved) if length <= reserved => self.side.check_turn()?,
+            Some(_) => {
+                return Err(Failure::misused("has a reservation that is shorter than this message; commit less"));
+            }
+            None => return Err(Failure::misused("has no reservation of this handle; reserve first")),
+        }
+        self.side.place.check(self.offset(), length)?;
+        self.reserved = None;
+        self.send(length)
+    }
+
+    /// Gives up the reservation, if one is open.
+    ///
+    /// # Errors
+    /// Those of an access.
+    pub(in crate::data) fn cancel(&mut self) -> Result<()> {
+        if self.reserved.take().is_some() { self.side.unlock() } else { Ok(()) }
+    }
+
+    /// Says that there will be no more messages, from nobody; waits for the reservations of others. An open
+    /// reservation is given up.
+    ///
+    /// # Errors
+    /// ETIMEDOUT, EINTR: another producer's reservation is open.
+    pub(in crate::data) fn end(&mut self, timeout: Option<Duration>) -> Result<()> {
+        self.cancel()?;
+        let deadline = Deadline::after(timeout, &self.side.place);
+        self.side.lock(deadline)?;
+        // ORDER: Release, partner Consumer::look_again: every message before it.
+        let ended = self.side.place.store_u32(ENDED, 1, Release);
+        self.side.unlock()?;
+        ended?;
+        sleep::wake(&self.side.place, Producing::OTHERS_ASLEEP)?;
+        sleep::wake(&self.side.place, Producing::ASLEEP)
+    }
+
+    /// Leaves; an open reservation is given up.
+    ///
+    /// # Errors
+    /// Those of an access; it has left all the same.
+    pub(in crate::data) fn close(&mut self) -> Result<()> {
+        let cancelled = self.cancel();
+        self.side.quit().and(cancelled)
+    }
+
+    /// The place it was opened in.
+    pub(in crate::data) fn place(&self) -> &P {
+        &self.side.place
+    }
+
+    #[inline(always)]
+    fn offset(&self) -> u64 {
+        RING + self.side.position + WORD
+    }
+
+    /// Finds room for a message, waiting for it; on a side with many members it is this member's turn then.
+    #[inline(always)]
+    fn room(&mut self, length: u64, timeout: Option<Duration>) -> Result<()> {
+        if self.reserved.is_some() {
+            return Err(Failure::misused("has a reservation of this handle already; commit or cancel it first"));
+        }
+        if length > self.side.capacity {
+            return Err(Failure::Is(Problem::TooLong { length, capacity: self.side.capacity }));
+        }
+        if self.side.is_many() || !self.finds_room(length)? {
+            self.room_slowly(length, timeout)?;
+        }
+        Ok(())
+    }
+
+    /// Commits the message at the cursor.
+    #[inline(always)]
+    fn send(&mut self, length: u64) -> Result<()> {
+        let done = self.append(COMMITTED | length, record_bytes(length)).and_then(|()| self.side.store_cursor(1));
+        self.side.unlock()?;
+        done?;
+        sleep::wake(&self.side.place, Producing::OTHERS_ASLEEP)
+    }
+
+    /// Whether a message of `length` bytes fits at the cursor, which goes over the ring's end if need be.
+    #[inline(always)]
+    fn finds_room(&mut self, length: u64) -> Result<bool> {
+        // ORDER: Relaxed: it is set by a producer, under the mutex if there are many.
+        if self.side.place.load_u32(ENDED, Relaxed)? != 0 {
+            return Err(Failure::Is(Problem::Ended));
+        }
+        let record = record_bytes(length);
+        if self.side.position + record > self.side.ring && !self.pads()? {
+            return Ok(false);
+        }
+        self.is_free(record)
+    }
+
+    /// Commits padding up to the ring's end, whether or not the message behind it finds room now: so a consumer passes
+    /// it and makes room.
+    #[cold]
+    fn pads(&mut self) -> Result<bool> {
+        let gap = self.side.ring - self.side.position;
+        if !self.is_free(gap)? {
+            return Ok(false);
+        }
+        self.append(COMMITTED | PADDING | (gap - WORD), gap)?;
+        self.side.store_cursor(0)?;
+        sleep::wake(&self.side.place, Producing::OTHERS_ASLEEP)?;
+        Ok(true)
+    }
+
+    /// Whether so many bytes from the cursor, and the word behind them, are free.
+    #[inline(always)]
+    fn is_free(&mut self, bytes: u64) -> Result<bool> {
+        let needed = bytes + WORD;
+        Ok(self.free() >= needed || (self.look_at_head()? && self.free() >= needed))
+    }
+
+    #[inline(always)]
+    fn free(&self) -> u64 {
+        self.limit.wrapping_sub(self.side.cursor)
+    }
+
+    /// Asks the consumers' cursor; whether it has moved.
+    #[inline(never)]
+    fn look_at_head(&mut self) -> Result<bool> {
+        // ORDER: Acquire, partner store_cursor: consumers have read what they have passed.
+        let head = self.side.place.load_u64(Consuming::CURSOR, Acquire)?;
+        let unread = self.side.cursor.wrapping_sub(head);
+        if !head.is_multiple_of(WORD) || unread > self.side.ring - WORD {
+            return Err(Failure::damaged("the consumers' cursor", head));
+        }
+        let limit = head.wrapping_add(self.side.ring);
+        Ok(std::mem::replace(&mut self.limit, limit) != limit)
+    }
+
+    /// Writes a record of `bytes` bytes, all but its message.
+    #[inline(always)]
+    fn append(&mut self, word: u64, bytes: u64) -> Result<()> {
+        let place = &self.side.place;
+        place.store_u64(RING + self.side.after(bytes), 0, Relaxed)?;
+        // ORDER: Release, partner Side::record: the message and the 0 behind it.
+        place.store_u64(RING + self.side.position, word, Release)?;
+        self.side.step(bytes);
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn room_slowly(&mut self, length: u64, timeout: Option<Duration>) -> Result<()> {
+        let deadline = Deadline::after(timeout, &self.side.place);
+        let mut waiting = Waiting::new(Producing::ASLEEP, deadline);
+        while !self.look(length, deadline)? {
+            waiting.turn(&self.side.place)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for room in this side's turn, which lasts if there is some.
+    fn look(&mut self, length: u64, deadline: Deadline) -> Result<bool> {
+        self.side.lock(deadline)?;
+        let tail = if self.side.is_many() { self.find_tail() } else { Ok(()) };
+        let found = tail.and_then(|()| self.finds_room(length));
+        if found != Ok(true) {
+            self.side.unlock()?;
+        }
+        found
+    }
+
+    /// Goes to the tail: where the producers' cursor was stored last, or one record on if who committed it was killed
+    /// before he stored the cursor.
+    fn find_tail(&mut self) -> Result<()> {
+        self.side.take_over()?;
+        for _ in 0..2 {
+            let messages = match self.side.message()? {
+                Ok(length) => {
+                    self.side.step(record_bytes(length));
+                    1
+                }
+                Err(word) => match self.side.other(word)? {
+                    Other::Nothing => return self.look_at_head().map(|_| ()),
+                    Other::Padding => {
+                        self.side.step_over_padding();
+                        0
+                    }
+                },
+            };
+            self.side.store_cursor(messages)?;
+        }
+        Err(Failure::damaged("the producers' cursor, which is too far back", self.side.cursor))
+    }
+}

@@ -1,0 +1,229 @@
+//! What producers and consumers have in common: membership, the mutex, and a cursor of their own.
+
+use super::super::failure::{Failure, Result};
+use super::super::memory::{Deadline, Place};
+use super::ring::{SINGLE_CONSUMER, SINGLE_PRODUCER, Shape};
+use crate::error::Problem;
+use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::mem::layout::queue::*;
+use std::marker::PhantomData;
+
+/// Where the words of a side stand.
+pub(super) trait Role {
+    const SINGLE: u32;
+    const CURSOR: u64;
+    const COUNT: u64;
+    const MUTEX: u64;
+    const MEMBERS_OF_SIDE: u64;
+    const ASLEEP: u64;
+    const OTHERS_ASLEEP: u64;
+}
+
+pub(super) struct Producing;
+pub(super) struct Consuming;
+
+impl Role for Producing {
+    const SINGLE: u32 = SINGLE_PRODUCER;
+    const CURSOR: u64 = TAIL;
+    const COUNT: u64 = PUSHED;
+    const MUTEX: u64 = PRODUCERS_MUTEX;
+    const MEMBERS_OF_SIDE: u64 = PRODUCERS;
+    const ASLEEP: u64 = PRODUCERS_ASLEEP;
+    const OTHERS_ASLEEP: u64 = CONSUMERS_ASLEEP;
+}
+
+impl Role for Consuming {
+    const SINGLE: u32 = SINGLE_CONSUMER;
+    const CURSOR: u64 = HEAD;
+    const COUNT: u64 = POPPED;
+    const MUTEX: u64 = CONSUMERS_MUTEX;
+    const MEMBERS_OF_SIDE: u64 = CONSUMERS;
+    const ASLEEP: u64 = CONSUMERS_ASLEEP;
+    const OTHERS_ASLEEP: u64 = PRODUCERS_ASLEEP;
+}
+
+/// A member of a side. On a side with many, the cursor is true only while the mutex is held.
+pub(super) struct Side<P, R> {
+    pub(super) place: P,
+    pub(super) capacity: u64,
+    /// The ring's bytes.
+    pub(super) ring: u64,
+    pub(super) cursor: u64,
+    /// The cursor's offset in the ring, which `cursor % ring` would be.
+    pub(super) position: u64,
+    many: bool,
+    /// The thread that has the lock, while this member has it.
+    locked_by: u32,
+    /// Its word among the members; None when there was none left.
+    member: Option<u64>,
+    role: PhantomData<R>,
+}
+
+/// What stands at the cursor when it is no message.
+pub(super) enum Other {
+    Nothing,
+    /// No message up to the ring's end.
+    Padding,
+}
+
+impl<P: Place, R: Role> Side<P, R> {
+    /// A new member; the place comes back when there is none.
+    pub(super) fn join(place: P) -> core::result::Result<Side<P, R>, (P, Failure)> {
+        let joined = Shape::attach(&place).and_then(|shape| {
+            let many = shape.flags & R::SINGLE == 0;
+            Ok((shape, many, enroll::<P, R>(&place, many)?))
+        });
+        match joined {
+            Ok((Shape { capacity, ring, .. }, many, member)) => Ok(Side {
+                place,
+                capacity,
+                ring,
+                cursor: 0,
+                position: 0,
+                many,
+                locked_by: 0,
+                member,
+                role: PhantomData,
+            }),
+            Err(failure) => Err((place, failure)),
+        }
+    }
+
+    /// Leaves after a failure, which counts for more than another one.
+    #[cold]
+    pub(super) fn give_up(mut self, failure: Failure) -> (P, Failure) {
+        let _ = self.quit();
+        (self.place, failure)
+    }
+
+    pub(super) fn quit(&mut self) -> Result<()> {
+        match self.member.take() {
+            Some(member) => Ok(self.place.store_u32(member, 0, Release)?),
+            None => Ok(()),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_many(&self) -> bool {
+        self.many
+    }
+
+    /// Waits for this side's turn, if it has many members.
+    #[inline(always)]
+    pub(super) fn lock(&mut self, deadline: Deadline) -> Result<()> {
+        if self.many {
+            self.place.lock(R::MUTEX, || deadline.rest(|| self.place.now()))?;
+            self.locked_by = self.place.thread();
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub(super) fn unlock(&mut self) -> Result<()> {
+        self.locked_by = 0;
+        if self.many { Ok(self.place.unlock(R::MUTEX)?) } else { Ok(()) }
+    }
+
+    /// Refuses what only the thread may do that has this side's turn: the lock goes when that thread ends.
+    #[inline(always)]
+    pub(super) fn check_turn(&self) -> Result<()> {
+        if self.many && self.locked_by != self.place.thread() {
+            return Err(Failure::Is(Problem::OfAnotherThread));
+        }
+        Ok(())
+    }
+
+    /// Takes over the cursor that the side has stored.
+    pub(super) fn take_over(&mut self) -> Result<()> {
+        // ORDER: Acquire, partner store_cursor.
+        let cursor = self.place.load_u64(R::CURSOR, Acquire)?;
+        if cursor != self.cursor {
+            if !cursor.is_multiple_of(WORD) {
+                return Err(Failure::damaged("a cursor, which is a multiple of 8", cursor));
+            }
+            self.cursor = cursor;
+            self.position = cursor % self.ring;
+        }
+        Ok(())
+    }
+
+    /// The length of the message at the cursor, or the word that stands there instead. It is read once.
+    #[inline(always)]
+    pub(super) fn message(&self) -> Result<core::result::Result<u64, u64>> {
+        // ORDER: Acquire, partner commit: the bytes behind the word, and the 0 behind those.
+        let word = self.place.load_u64(RING + self.position, Acquire)?;
+        // A message's word has no other bit, so that all that is none is larger than the ring.
+        let length = word ^ COMMITTED;
+        Ok(if length <= self.ring - self.position - WORD { Ok(length) } else { Err(word) })
+    }
+
+    /// What a word at the cursor is that is no message's.
+    #[cold]
+    pub(super) fn other(&self, word: u64) -> Result<Other> {
+        let padding = COMMITTED | PADDING | (self.ring - self.position - WORD);
+        if word == 0 {
+            Ok(Other::Nothing)
+        } else if word == padding && self.position != 0 {
+            Ok(Other::Padding)
+        } else {
+            Err(Failure::damaged("a record's word", word))
+        }
+    }
+
+    /// The offset in the ring that follows `bytes` from the position: the ring's end is its beginning.
+    #[inline(always)]
+    pub(super) fn after(&self, bytes: u64) -> u64 {
+        let next = self.position + bytes;
+        if next == self.ring { 0 } else { next }
+    }
+
+    /// Steps over so many bytes.
+    #[inline(always)]
+    pub(super) fn step(&mut self, bytes: u64) {
+        self.position = self.after(bytes);
+        self.cursor = self.cursor.wrapping_add(bytes);
+    }
+
+    /// Steps to the ring's end.
+    pub(super) fn step_over_padding(&mut self) {
+        self.step(self.ring - self.position);
+    }
+
+    /// Tells the others where this side stands, so many messages later.
+    #[inline(always)]
+    pub(super) fn store_cursor(&self, messages: u64) -> Result<()> {
+        // ORDER: Release, partners take_over and Producer::look_at_head: what was read or written before it.
+        self.place.store_u64(R::CURSOR, self.cursor, Release)?;
+        // ORDER: Relaxed: this side's alone, under the mutex if it has many members.
+        let count = self.place.load_u64(R::COUNT, Relaxed)?;
+        Ok(self.place.store_u64(R::COUNT, count.wrapping_add(messages), Relaxed)?)
+    }
+}
+
+/// Enters this process among the members of a side, in the place of nobody or of a dead one. A side that is single has
+/// one place; on another who finds none is not counted.
+fn enroll<P: Place, R: Role>(place: &P, many: bool) -> Result<Option<u64>> {
+    let mut holder = 0;
+    for entry in 0..if many { MEMBERS } else { 1 } {
+        let offset = R::MEMBERS_OF_SIDE + 4 * entry;
+        holder = place.load_u32(offset, Acquire)?;
+        if holder == 0 || !place.is_alive(holder)? {
+            let found = place.compare_swap_u32(offset, holder, place.me())?;
+            if found == holder {
+                return Ok(Some(offset));
+            }
+            holder = found;
+        }
+    }
+    if many { Ok(None) } else { Err(Failure::Is(Problem::RoleTaken(holder))) }
+}
+
+/// How many members of a side live.
+pub(super) fn members<P: Place, R: Role>(place: &P) -> Result<u32> {
+    let mut alive = 0;
+    for entry in 0..MEMBERS {
+        let member = place.load_u32(R::MEMBERS_OF_SIDE + 4 * entry, Relaxed)?;
+        alive += u32::from(member != 0 && place.is_alive(member)?);
+    }
+    Ok(alive)
+}

@@ -1,0 +1,84 @@
+//! Sleeping until another process has done something, without a cost for him while nobody sleeps.
+//!
+//! Decision: the sleeper pays. He writes that he sleeps, makes everybody pass a full fence (membarrier), looks again and
+//! only then sleeps; so the other side, which stores and then looks whether somebody sleeps, needs no fence of its own.
+//! A wake-up that is lost all the same (the waker was killed before it, or has no membarrier) is made good by a
+//! look after 5 ms, doubling to 100.
+
+use super::failure::{Failure, Result};
+use super::memory::{Deadline, Memory, Woken};
+use crate::mem::atomic::Ordering::{Relaxed, SeqCst};
+
+const SPINS: u32 = if cfg!(loom) { 0 } else { 200 };
+const FIRST_NAP_NS: u64 = 5_000_000;
+const LONGEST_NAP_NS: u64 = 100_000_000;
+
+/// A wait of one side: whoever waits looks, and takes a turn as long as there is nothing to see.
+pub(super) struct Waiting {
+    deadline: Deadline,
+    /// The word where this side says that it sleeps.
+    asleep: u64,
+    spins: u32,
+    announced: bool,
+    nap: u64,
+}
+
+impl Waiting {
+    pub(super) fn new(asleep: u64, deadline: Deadline) -> Waiting {
+        Waiting { deadline, asleep, spins: 0, announced: false, nap: FIRST_NAP_NS }
+    }
+
+    /// Lets some time pass: at first moments, then, announced and looked again, sleeps.
+    ///
+    /// # Errors
+    /// ETIMEDOUT, EINTR.
+    pub(super) fn turn<M: Memory>(&mut self, memory: &M) -> Result<()> {
+        if self.deadline == Deadline::Now {
+            return Err(Failure::TimedOut);
+        }
+        if self.spins < SPINS {
+            self.spins += 1;
+            memory.pause();
+        } else if !self.announced {
+            announce(memory, self.asleep)?;
+            self.announced = true;
+        } else {
+            self.announced = false;
+            let until = self.deadline.nap(memory.now(), self.nap).ok_or(Failure::TimedOut)?;
+            let expected = if memory.is_writable() { 1 } else { memory.load_u32(self.asleep, Relaxed)? };
+            if memory.wait(self.asleep, expected, until)? == Woken::BySignal {
+                return Err(Failure::Interrupted);
+            }
+            if memory.is_writable() {
+                self.nap = (2 * self.nap).min(LONGEST_NAP_NS);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Those who may not write cannot say that they sleep: they look every 5 ms.
+fn announce<M: Memory>(memory: &M, asleep: u64) -> Result<()> {
+    if memory.is_writable() {
+        memory.store_u32(asleep, 1, SeqCst)?;
+        // ORDER: the announcement before the look, partner wake's light fence between what was done and its look.
+        memory.heavy_fence();
+    }
+    Ok(())
+}
+
+/// Wakes the other side if it sleeps, after what it waits for was done.
+#[inline(always)]
+pub(super) fn wake<M: Memory>(memory: &M, asleep: u64) -> Result<()> {
+    memory.light_fence();
+    // ORDER: Relaxed behind the light fence, partner announce.
+    if memory.load_u32(asleep, Relaxed)? == 0 { Ok(()) } else { wake_all(memory, asleep) }
+}
+
+#[cold]
+#[inline(never)]
+fn wake_all<M: Memory>(memory: &M, asleep: u64) -> Result<()> {
+    // Zero first: whoever announces himself after it looks again and finds what was done.
+    memory.store_u32(asleep, 0, SeqCst)?;
+    Ok(memory.wake(asleep)?)
+}
