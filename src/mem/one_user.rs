@@ -44,7 +44,7 @@ impl<T> OneUser<T> {
         let is_gone = user != mine && hazard::fate(ThreadNumber(user)) == Fate::Gone;
         // ORDER: Acquire, as in `use_now`: the thread has ended, which the kernel has told.
         let take = || self.user.compare_exchange(user, mine, Ordering::Acquire, Ordering::Relaxed);
-        (is_gone && take().is_ok()).then_some(InUse(self))
+        (is_gone && take().is_ok()).then(|| InUse(self))
     }
 
     pub(crate) fn into_inner(self) -> T {
