@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Iterator, NamedTuple, Optional, cast
 
-from . import _abi_next
+from . import _abi
 from ._arguments import readable, u64
 from ._region import Region
-from ._waiting import resumed
+from ._waiting import again, resumed
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -25,8 +25,7 @@ class Cell:
     """The last complete value of `length` bytes that anybody has published, at `offset` of a region, a multiple of 64.
 
     One or more writers and any number of readers, none of whom waits for another; a writer that dies leaves the value
-    before in place. `Cell.create` makes one of `Cell.footprint(length)` bytes. NotImplementedError with a library that
-    has no cells yet.
+    before in place. `Cell.create` makes one of `Cell.footprint(length)` bytes.
 
     OSError: EBADMSG when no cell stands there or it was damaged; EINVAL for another length or offset; BlockingIOError
     when writers overtook one read 64 times; PermissionError for a publish through a read-only region.
@@ -42,33 +41,34 @@ class Cell:
     @staticmethod
     def footprint(length: int) -> int:
         """Bytes of a region that a cell of values of `length` bytes takes."""
-        return cast(int, _abi_next.mapshare_cell_footprint(u64("length", length)))
+        return cast(int, _abi.mapshare_cell_footprint(u64("length", length)))
 
     @classmethod
     def create(cls, region: Region, offset: int, length: int) -> Cell:
         """Makes a cell out of bytes of zeros. FileExistsError when one stands there, EBADMSG for other bytes."""
-        _abi_next.mapshare_cell_init(region._handle.token, u64("offset", offset), u64("length", length))
+        _abi.mapshare_cell_init(region._handle.token, u64("offset", offset), u64("length", length))
         return cls(region, offset, length)
 
     def publish(self, value: Buffer) -> None:
-        """Makes these bytes, `length` of them, the value."""
+        """Makes these bytes, `length` of them, the value. TimeoutError when another writer, which lives, has been at it
+        for a second."""
         address, length = readable(value)
-        _abi_next.mapshare_cell_publish(self._region._handle.token, self.offset, address, length)
+        again(lambda: _abi.mapshare_cell_publish(self._region._handle.token, self.offset, address, length))
 
     def read(self) -> Value:
         """The value and its version."""
         buffer = ctypes.create_string_buffer(self.length)
         version = ctypes.c_uint64()
         token = self._region._handle.token
-        _abi_next.mapshare_cell_read(token, self.offset, buffer, self.length, ctypes.byref(version))
+        _abi.mapshare_cell_read(token, self.offset, buffer, self.length, ctypes.byref(version))
         return Value(buffer.raw, version.value)
 
     def wait(self, seen_version: int, timeout: Optional[float] = None) -> None:
-        """Waits for a version other than this one. TimeoutError after `timeout` seconds; None is for ever."""
+        """Waits for a newer version than this one. TimeoutError after `timeout` seconds; None is for ever."""
         seen = u64("seen_version", seen_version)
         resumed(
             "mapshare_cell_wait",
-            lambda ns: _abi_next.mapshare_cell_wait(self._region._handle.token, self.offset, seen, ns),
+            lambda ns: _abi.mapshare_cell_wait(self._region._handle.token, self.offset, seen, ns),
             timeout,
         )
 

@@ -7,18 +7,18 @@ import errno
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Optional, Type, cast
 
-from . import _abi_next
+from . import _abi
 from ._arguments import readable, u64
 from ._handle import shown
 from ._region import Region
-from ._waiting import resumed
+from ._waiting import again, resumed
 
 if TYPE_CHECKING:
     from typing import Literal
 
     from typing_extensions import Buffer
 
-ROLES = {"producer": _abi_next.PRODUCER, "consumer": _abi_next.CONSUMER}
+ROLES = {"producer": _abi.PRODUCER, "consumer": _abi.CONSUMER}
 
 
 class QueueInfo(NamedTuple):
@@ -61,23 +61,23 @@ class Message:
         self._view.release()
         token = self._queue._token
         if error is not None:
-            _abi_next.mapshare_queue_cancel(token)
+            _abi.mapshare_queue_cancel(token)
         elif self._reserved:
-            _abi_next.mapshare_queue_commit(token, u64("length", self.length))
+            _abi.mapshare_queue_commit(token, u64("length", self.length))
         else:
-            _abi_next.mapshare_queue_consume(token)
+            _abi.mapshare_queue_consume(token)
 
 
 class Queue:
     """One side of a queue at `offset` of a region, a multiple of 64. `Queue.create` makes the queue.
-    NotImplementedError with a library that has no queues yet.
 
     Messages are bytes of any length that fits. A consumer is iterated:
 
         for message in Queue(region, 0, "consumer"): ...
 
     ends when a producer has called `end` and all is read. Several processes may be on each side; a message goes to one
-    consumer. A process that dies leaves the queue usable. Queues do not survive fork: the child opens its own.
+    consumer. A process that dies leaves the queue usable; the message that it had in place goes to another consumer. One
+    thread at a time uses an object of this class: each opens its own (OSError EBUSY). So does the child of a fork (EBADF).
 
     OSError: EBADMSG when no queue stands there or it was damaged; EMSGSIZE for a message that cannot fit at all; EBUSY
     when a side that was made single is taken; BrokenPipeError after the end; TimeoutError. Timeouts are seconds, None
@@ -89,19 +89,19 @@ class Queue:
     def __init__(self, region: Region, offset: int, role: Literal["producer", "consumer"]) -> None:
         if role not in ROLES:
             raise ValueError(f"role is {role!r}: it has to be 'producer' or 'consumer'")
-        self._token: Any = _abi_next.queue_p()
+        self._token: Any = _abi.queue_p()
         self._region, self._role = region, role
         # Bytes to offer for the next message.
         self._size = 4096
         # Messages in place that something still shows.
         self._out = 0
         token = region._handle.token
-        _abi_next.mapshare_queue_open(token, u64("offset", offset), ROLES[role], ctypes.byref(self._token))
+        _abi.mapshare_queue_open(token, u64("offset", offset), ROLES[role], ctypes.byref(self._token))
 
     @staticmethod
     def footprint(capacity: int) -> int:
         """Bytes of a region that a queue with `capacity` bytes of message space takes."""
-        return cast(int, _abi_next.mapshare_queue_footprint(u64("capacity", capacity)))
+        return cast(int, _abi.mapshare_queue_footprint(u64("capacity", capacity)))
 
     @staticmethod
     def create(
@@ -110,17 +110,17 @@ class Queue:
         """Makes a queue out of `Queue.footprint(capacity)` bytes of zeros; a single side is faster.
 
         FileExistsError when one stands there, OSError EBADMSG when something else does."""
-        flags = _abi_next.QUEUE_SINGLE_PRODUCER if single_producer else 0
-        flags |= _abi_next.QUEUE_SINGLE_CONSUMER if single_consumer else 0
+        flags = _abi.QUEUE_SINGLE_PRODUCER if single_producer else 0
+        flags |= _abi.QUEUE_SINGLE_CONSUMER if single_consumer else 0
         place = u64("offset", offset), u64("capacity", capacity)
-        _abi_next.mapshare_queue_init(region._handle.token, *place, flags)
+        _abi.mapshare_queue_init(region._handle.token, *place, flags)
 
     def push(self, message: Buffer, timeout: Optional[float] = None) -> None:
         """Appends a message; waits while there is no room."""
         address, length = readable(message)
         resumed(
             "mapshare_queue_push",
-            lambda ns: _abi_next.mapshare_queue_push(self._token, address, length, ns),
+            lambda ns: _abi.mapshare_queue_push(self._token, address, length, ns),
             timeout,
         )
 
@@ -131,7 +131,7 @@ class Queue:
             try:
                 length = resumed(
                     "mapshare_queue_pop",
-                    lambda ns: _abi_next.mapshare_queue_pop(self._token, buffer, len(buffer), ns),
+                    lambda ns: _abi.mapshare_queue_pop(self._token, buffer, len(buffer), ns),
                     timeout,
                 )
             except OSError as error:
@@ -147,7 +147,7 @@ class Queue:
         pointer, size = ctypes.c_void_p(), u64("length", length)
         resumed(
             "mapshare_queue_reserve",
-            lambda ns: _abi_next.mapshare_queue_reserve(self._token, size, ns, ctypes.byref(pointer)),
+            lambda ns: _abi.mapshare_queue_reserve(self._token, size, ns, ctypes.byref(pointer)),
             timeout,
         )
         return Message(self, self._shown(pointer, size), True)
@@ -157,7 +157,7 @@ class Queue:
         pointer = ctypes.c_void_p()
         length = resumed(
             "mapshare_queue_peek",
-            lambda ns: _abi_next.mapshare_queue_peek(self._token, ns, ctypes.byref(pointer)),
+            lambda ns: _abi.mapshare_queue_peek(self._token, ns, ctypes.byref(pointer)),
             timeout,
         )
         return Message(self, self._shown(pointer, length).toreadonly(), False)
@@ -173,25 +173,33 @@ class Queue:
         return memoryview(shown(pointer.value, length, given_back)).cast("B")
 
     def end(self) -> None:
-        """A producer says that no more comes: consumers get BrokenPipeError after the last message."""
-        _abi_next.mapshare_queue_end(self._token)
+        """A producer says that no more comes: consumers get BrokenPipeError after the last message.
+        TimeoutError when the message that another producer has reserved stays open for a second."""
+        again(lambda: _abi.mapshare_queue_end(self._token))
 
     def info(self) -> QueueInfo:
         """Messages and bytes in it, its capacity, messages ever pushed and popped, members of each side."""
-        state = _abi_next.mapshare_queue_state()
-        _abi_next.mapshare_queue_info(self._token, state, ctypes.sizeof(state))
+        state = _abi.mapshare_queue_state()
+        _abi.mapshare_queue_info(self._token, state, ctypes.sizeof(state))
         return QueueInfo(**{name: getattr(state, name) for name in QueueInfo._fields})
 
     def close(self) -> None:
-        """Gives the side up; the queue stays. BufferError while the bytes of a message are in use."""
+        """Gives the side up; the queue stays. BufferError while the bytes of a message are in use, or
+        another thread waits in it."""
         if not self._token:
             return
         if self._out:
             raise BufferError(
                 "a message of this queue is still in use in place; release or delete its memoryviews first"
             )
-        token, self._token = self._token, _abi_next.queue_p()
-        _abi_next.mapshare_queue_close(token)
+        try:
+            _abi.mapshare_queue_close(self._token)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise BufferError(error.strerror) from None
+            self._token = _abi.queue_p()
+            raise
+        self._token = _abi.queue_p()
 
     def __iter__(self) -> Iterator[bytes]:
         while True:

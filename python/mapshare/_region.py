@@ -190,7 +190,7 @@ class Region(Sharing):
         """Unmaps the region. Does nothing on one that is closed.
 
         BufferError while views are out: memoryviews, slices of them or arrays over them; release or delete those first.
-        So it is while a lock in it is held, or another thread waits in it.
+        So it is while a queue in it is open, a lock in it is held, or another thread waits in it.
         OSError (ENXIO, ENOSPC, EIO) when a view had lost pages, so that what was read or written through it was not the
         file: the region is closed all the same.
         """

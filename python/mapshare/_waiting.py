@@ -38,6 +38,15 @@ def resumed(what: str, call: Callable[[int], Result], timeout: Optional[float]) 
                 raise TimeoutError(errno.ETIMEDOUT, text) from None
 
 
+def again(call: Callable[[], Result]) -> Result:
+    """Calls until no signal has come in between."""
+    while True:
+        try:
+            return call()
+        except InterruptedError:
+            continue
+
+
 def on_socket(what: str, socket: Union[int, HasFileno], event: int, call: Callable[[int], Result]) -> Result:
     """Calls with the socket's descriptor until it is done. A Python socket that has a timeout does not block in the
     kernel: its time is waited for here. TimeoutError when it has passed."""

@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import time
@@ -57,3 +58,31 @@ class Test(unittest.TestCase):
         self.assertTrue(caught.exception.strerror.startswith("mapshare_"), caught.exception)
         self.assertTrue(caught.exception.strerror.endswith(f"({code})"), caught.exception)
         return caught.exception
+
+
+class Script:
+    """Another Python, which tells by lines where it is, and goes on when it gets one."""
+
+    def __init__(self, case, text, *arguments, **options):
+        command = [sys.executable, "-c", "import mapshare, os, socket, sys\n" + text, *map(str, arguments)]
+        self.process = subprocess.Popen(
+            command, cwd=case.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+        )
+        case.addCleanup(self.end)
+
+    def line(self):
+        """Its next line: empty when it has ended."""
+        return self.process.stdout.readline().rstrip("\n")
+
+    def tell(self, text="go on"):
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def kill(self):
+        """Returns when it is dead, so that the kernel has freed all that was its."""
+        self.process.kill()
+        self.process.wait(60)
+
+    def end(self):
+        self.process.kill()
+        self.process.communicate()

@@ -5,7 +5,7 @@ import re
 import unittest
 
 import package
-from mapshare import _abi, _abi_next
+from mapshare import _abi
 
 HEADER = re.sub(r"/\*.*?\*/|//[^\n]*", "", (package.ROOT / "include/mapshare.h").read_text(), flags=re.S)
 TYPES = {
@@ -20,11 +20,6 @@ TYPES = {
 }
 
 
-def declared(name):
-    """What `_abi` declares, or for now `_abi_next`."""
-    return getattr(_abi, name, None) or getattr(_abi_next, name)
-
-
 def type_of(text):
     """The ctypes type of a C type as the header spells it."""
     text = " ".join(text.replace("struct ", "").replace("*", " *").split())
@@ -33,7 +28,7 @@ def type_of(text):
     if text.endswith(" *"):
         return ctypes.POINTER(type_of(text[:-2]))
     text = text.replace("const ", "")
-    return TYPES.get(text) or declared(text)
+    return TYPES.get(text) or getattr(_abi, text)
 
 
 def prototypes():
@@ -45,23 +40,17 @@ def prototypes():
 class Abi(unittest.TestCase):
     def test_constants_are_those_of_the_header(self):
         header = {name: int(value) for name, value in re.findall(r"^#define MAPSHARE_(\w+) (\d+)$", HEADER, flags=re.M)}
-        numbers = [
-            {name: value for name, value in vars(module).items() if re.fullmatch(r"[A-Z][A-Z0-9_]+", name)}
-            for module in (_abi, _abi_next)
-        ]
-        for names in numbers:
-            names.pop("POINTER")
+        numbers = {name: value for name, value in vars(_abi).items() if re.fullmatch(r"[A-Z][A-Z0-9_]+", name)}
+        numbers.pop("POINTER")
         self.assertGreater(len(header), 15)
-        self.assertEqual(list(numbers[0]), [name for name in header if name in numbers[0]], "in the header's order")
-        self.assertEqual(set(numbers[0]) & set(numbers[1]), set(), "declared once")
-        self.assertEqual({name: {**numbers[1], **numbers[0]}.get(name) for name in header}, header)
+        self.assertEqual(list(numbers.items()), list(header.items()), "in the header's order")
 
     def test_every_function_has_the_headers_types(self):
         found = list(prototypes())
         self.assertGreater(len(found), 20)
         for name, result, arguments in found:
             with self.subTest(name):
-                function = declared(name)
+                function = getattr(_abi, name)
                 self.assertEqual(function.restype, result)
                 self.assertEqual(list(function.argtypes), arguments)
                 can_fail = result in (ctypes.c_int, ctypes.c_int64)
@@ -69,17 +58,10 @@ class Abi(unittest.TestCase):
 
     def test_functions_are_those_of_the_header_and_of_the_list_of_symbols(self):
         names = [name for name, *_ in prototypes()]
-        ours, next_ = (
-            [
-                name
-                for name, value in vars(module).items()
-                if name.startswith("mapshare_") and not isinstance(value, type)
-            ]
-            for module in (_abi, _abi_next)
-        )
-        self.assertEqual(ours, [name for name in names if name in ours], "in the header's order")
-        self.assertEqual(set(names) - set(ours) - set(next_), set())
-        self.assertEqual(set(ours) & set(next_), set(), "declared once")
+        ours = [
+            name for name, value in vars(_abi).items() if name.startswith("mapshare_") and not isinstance(value, type)
+        ]
+        self.assertEqual(ours, names, "in the header's order")
         self.assertEqual(sorted(names), (package.ROOT / "tests/abi/symbols.txt").read_text().split())
 
     def test_structures_and_numbers_are_those_of_the_layout_list(self):
@@ -89,13 +71,13 @@ class Abi(unittest.TestCase):
                 field = re.fullmatch(r"(\w+)\.(\w+) (\d+) (\d+)", line)
                 number = re.fullmatch(r"MAPSHARE_(\w+) (\d+)", line)
                 if size:
-                    self.assertEqual(ctypes.sizeof(declared(size[1])), int(size[2]))
+                    self.assertEqual(ctypes.sizeof(getattr(_abi, size[1])), int(size[2]))
                 elif field:
-                    found = getattr(declared(field[1]), field[2])
+                    found = getattr(getattr(_abi, field[1]), field[2])
                     self.assertEqual((found.offset, found.size), (int(field[3]), int(field[4])))
                 else:
                     self.assertTrue(number)
-                    self.assertEqual(getattr(_abi, number[1], getattr(_abi_next, number[1], None)), int(number[2]))
+                    self.assertEqual(getattr(_abi, number[1], None), int(number[2]))
 
     def test_every_field_is_in_the_layout_list(self):
         text = (package.ROOT / "tests/abi/layout.txt").read_text()

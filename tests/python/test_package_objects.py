@@ -13,11 +13,11 @@ from unittest import mock
 from package import Test
 
 import mapshare
-from mapshare import _abi, _abi_next
+from mapshare import _abi
 
 
-def stand_in(module, **functions):
-    return mock.patch.multiple(module, **{f"mapshare_{name}": function for name, function in functions.items()})
+def stand_in(**functions):
+    return mock.patch.multiple(_abi, **{f"mapshare_{name}": function for name, function in functions.items()})
 
 
 def error(number):
@@ -39,7 +39,7 @@ class Mutexes(Test):
 
             return called
 
-        patch = stand_in(_abi, **{f"mutex_{name}": call(name) for name in ("init", "lock", "unlock", "recover")})
+        patch = stand_in(**{f"mutex_{name}": call(name) for name in ("init", "lock", "unlock", "recover")})
         patch.start()
         self.addCleanup(patch.stop)
         self.region_ = self.region()
@@ -113,13 +113,13 @@ class Mutexes(Test):
 class Queues(Test):
     def queue(self, role="consumer", **functions):
         def opened(_token, _offset, _role, pointer):
-            pointer._obj.contents = _abi_next.mapshare_queue()
+            pointer._obj.contents = _abi.mapshare_queue()
             return 0
 
         self.closed = []
         names = {f"queue_{name}": function for name, function in functions.items()}
         names.setdefault("queue_open", opened)
-        patch = stand_in(_abi_next, queue_close=lambda token: self.closed.append(bool(token)), **names)
+        patch = stand_in(queue_close=lambda token: self.closed.append(bool(token)), **names)
         patch.start()
         self.addCleanup(patch.stop)
         region = self.region()
@@ -195,7 +195,6 @@ class Cells(Test):
         with (
             self.region() as region,
             stand_in(
-                _abi_next,
                 cell_read=read,
                 cell_wait=lambda _token, _offset, seen, _ns: values.pop(0) and 0,
                 cell_publish=lambda _token, _offset, data, length: published.append((data, length)),
@@ -206,15 +205,6 @@ class Cells(Test):
             self.assertEqual(next(iter(cell)), (b"5678", 2))
             cell.publish(b"abcd")
             self.assertEqual(published, [(b"abcd", 4)])
-
-    def test_a_library_without_them_says_which_version_it_is(self):
-        if hasattr(mapshare._abi.library, "mapshare_cell_init"):
-            self.skipTest("this library has cells")
-        with (
-            self.region() as region,
-            self.assertRaisesRegex(NotImplementedError, "version 0.1.0, which has no mapshare_cell_init"),
-        ):
-            mapshare.Cell.create(region, 0, 4)
 
 
 if __name__ == "__main__":

@@ -7,45 +7,12 @@ import os
 import pickle
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import unittest
 
-from package import PAGE, Test
+from package import PAGE, Script, Test
 
 import mapshare
-
-SECONDS = 60
-
-
-class Script:
-    """Another Python, which tells by lines where it is, and goes on when it gets one."""
-
-    def __init__(self, case, text, *arguments, **options):
-        command = [sys.executable, "-c", "import mapshare, os, socket, sys\n" + text, *map(str, arguments)]
-        self.process = subprocess.Popen(
-            command, cwd=case.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
-        )
-        case.addCleanup(self.end)
-
-    def line(self):
-        """Its next line: empty when it has ended."""
-        return self.process.stdout.readline().rstrip("\n")
-
-    def tell(self, text="go on"):
-        self.process.stdin.write(text + "\n")
-        self.process.stdin.flush()
-
-    def kill(self):
-        """Returns when it is dead, so that the kernel has freed all that was its."""
-        self.process.kill()
-        self.process.wait(SECONDS)
-
-    def end(self):
-        self.process.kill()
-        self.process.communicate()
-
 
 OWNER = """if True:
     region = mapshare.open("file", "r+")
@@ -129,7 +96,7 @@ class KilledOwners(Test):
         self.until(lambda: self.mutex.owner().waiters, "the thread waits")
         self.assertRaises(BufferError, self.region_.close)
         owner.kill()
-        waiter.join(SECONDS)
+        waiter.join(60)
         self.assertEqual(told, [errno.EOWNERDEAD])
 
     def test_who_is_killed_while_it_repairs_leaves_the_repair_to_the_next(self):
@@ -162,7 +129,7 @@ class KilledOwners(Test):
         # The system's thread ends a little after Python's; until then the region may count its lock.
         self.until(lambda: not os.path.exists(f"/proc/self/task/{thread.native_id}"), "the thread has ended")
         with self.assertRaises(mapshare.OwnerDied) as caught:
-            self.mutex.lock(SECONDS)
+            self.mutex.lock(60)
         with caught.exception:
             pass
 
@@ -267,7 +234,7 @@ class HandOver(Test):
             self.assertEqual(mutex.owner().pid, other.process.pid)
             other.kill()
             with self.assertRaises(mapshare.OwnerDied) as caught:
-                mutex.lock(SECONDS)
+                mutex.lock(60)
             with caught.exception:
                 pass
 
@@ -276,7 +243,7 @@ class HandOver(Test):
             descriptor = region.fd()
             self.assertFalse(os.get_inheritable(descriptor))
             text = "mapshare.open(int(sys.argv[1]), 'r+')[0:6] = b'passed'"
-            Script(self, text, descriptor, pass_fds=[descriptor]).process.wait(SECONDS)
+            Script(self, text, descriptor, pass_fds=[descriptor]).process.wait(60)
             os.close(descriptor)
             self.assertEqual(region[0:6], b"passed")
 
@@ -306,7 +273,7 @@ class Multiprocessing(Test):
         for process in processes:
             process.start()
         for process in processes:
-            process.join(SECONDS)
+            process.join(60)
         codes = [process.exitcode for process in processes]
         for process in processes:
             process.close()
@@ -338,7 +305,7 @@ class Multiprocessing(Test):
                 mutex = mapshare.Mutex.create(region)
                 self.assertEqual(self.run_all(method, die_with_the_lock, self.path(method)), [-signal.SIGKILL])
                 with self.assertRaises(mapshare.OwnerDied) as caught:
-                    mutex.lock(SECONDS)
+                    mutex.lock(60)
                 with caught.exception:
                     pass
 

@@ -19,7 +19,10 @@ region = mapshare.open("file", "r+")
 there = socket.socket(fileno=int(sys.argv[1]))
 atexit.register(there.close)
 mutex, number, counts = mapshare.Mutex(region, 64), mapshare.Atomic32(region, 128), mapshare.Atomic32(region, 132)
+cell = mapshare.Cell(region, 4096, 8)
 memory = mapshare.anonymous(4096)
+def queue(at, role):
+    return mapshare.Queue(region, at, role)
 def send():
     while True:
         memory.send(there, "r+")
@@ -32,6 +35,11 @@ waits = {
     "range": lambda: region.lock_range(1024, 64).unlock(),
     "receive": lambda: mapshare.receive(there),
     "receive with a timeout": lambda: timed(lambda: mapshare.receive(there)),
+    "cell": lambda: cell.wait(cell.read().version),
+    "pop": lambda: queue(EMPTY, "consumer").pop(),
+    "peek": lambda: queue(EMPTY, "consumer").peek(),
+    "push": lambda: queue(FULL, "producer").push(bytes(8)),
+    "reserve": lambda: queue(FULL, "producer").reserve(8),
     "send": send,
     "send with a timeout": lambda: timed(send),
 }
@@ -44,6 +52,9 @@ if wait.startswith("send"):
         there.setblocking(True)
 """
 WAITS = ["word", "mutex", "range", "receive", "receive with a timeout", "send", "send with a timeout"]
+WAITS += ["cell", "pop", "peek", "push", "reserve"]
+EMPTY, FULL = 2 * PAGE, 4 * PAGE
+BEGIN = BEGIN.replace("EMPTY", str(EMPTY)).replace("FULL", str(FULL)).replace("4096, 8", f"{PAGE}, 8")
 
 
 def asleep(process):
@@ -55,10 +66,18 @@ def asleep(process):
 class Waits(Test):
     def setUp(self):
         super().setUp()
-        self.region_ = self.region()
+        self.region_ = self.region(8)
         self.addCleanup(self.region_.close)
         self.mutex = mapshare.Mutex.create(self.region_, 64)
+        self.cell = mapshare.Cell.create(self.region_, PAGE, 8)
+        for at in (EMPTY, FULL):
+            mapshare.Queue.create(self.region_, at, 64)
         self.number, self.counts = mapshare.Atomic32(self.region_, 128), mapshare.Atomic32(self.region_, 132)
+
+    def empty(self, at):
+        with mapshare.Queue(self.region_, at, "consumer") as queue, contextlib.suppress(TimeoutError):
+            while True:
+                queue.pop(0)
 
     @contextlib.contextmanager
     def waiting(self, wait, text):
@@ -66,6 +85,11 @@ class Waits(Test):
         here, there = socket.socketpair()
         self.number.store(0)
         self.counts.store(0)
+        self.empty(FULL)
+        self.empty(EMPTY)
+        with mapshare.Queue(self.region_, FULL, "producer") as queue, contextlib.suppress(TimeoutError):
+            while True:
+                queue.push(bytes(8), 0)
         with contextlib.ExitStack() as after:
             with here, there, self.mutex, self.region_.lock_range(1024, 64):
                 process = subprocess.Popen(
@@ -82,6 +106,10 @@ class Waits(Test):
                 yield process
             self.number.store(1)
             self.number.wake()
+            self.cell.publish(bytes(8))
+            self.empty(FULL)
+            with mapshare.Queue(self.region_, EMPTY, "producer") as queue:
+                queue.push(bytes(8), 60)
             output = process.communicate(timeout=60)
             self.assertEqual(output, ("ended\n", ""))
             self.assertEqual(process.returncode, 0)
