@@ -23,6 +23,7 @@ pub(crate) mod lock_file;
 mod lost;
 pub(crate) mod mapping;
 pub(crate) mod one_user;
+pub(crate) mod paging;
 pub(crate) mod pinned;
 mod pins;
 pub(crate) mod presence;

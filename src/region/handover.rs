@@ -11,7 +11,7 @@ use super::name::Name;
 use super::options::{Access, Options};
 use super::{Backing, Region, seal};
 use crate::error::{Error, HandOverError, Result};
-use crate::mem::mapping::Paging;
+use crate::mem::paging::Paging;
 use crate::sys::Errno;
 use crate::sys::file::{self, Granted, Kind, OpenMode};
 use crate::sys::socket::{self, Style};
