@@ -1,5 +1,7 @@
 //! Nobody waits for a lock for long because others are faster.
 
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
+
 mod common;
 
 use common::forks::Forked;

@@ -1,6 +1,7 @@
 //! A process that is killed at any instruction of any operation on a lock leaves it to the others, at once.
 
 #![cfg(target_arch = "x86_64")]
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
 
 mod common;
 

@@ -57,6 +57,8 @@ pub(crate) struct Record {
     holding: AtomicU64,
     /// Whether the owner had SIGBUS blocked at its first call. Written by the owner only.
     sigbus_blocked: AtomicBool,
+    /// What `held` has for the owner. For the owner only.
+    notes: AtomicPtr<()>,
 }
 
 /// A page of records and the way to the next page. All zeros is an empty one.
@@ -182,6 +184,7 @@ fn claim() -> Result<&'static Record, NoRecord> {
     let blocked = SignalsBlocked::new();
     // ORDER: Relaxed: read and written by this thread only.
     let before = current::get().map(|record| record.sigbus_blocked.load(Ordering::Relaxed));
+    let notes = notes();
     let thread_id = process::thread_id();
     let mine = match current::get() {
         Some(record) => record.owner(),
@@ -204,6 +207,7 @@ fn claim() -> Result<&'static Record, NoRecord> {
                 // ORDER: Relaxed, names no object. If the cell is not idle, the record has been hindered before.
                 let _ = record.cells[0].compare_exchange(IDLE, HINDERED, Ordering::Relaxed, Ordering::Relaxed);
             }
+            record.notes.store(notes, Ordering::Relaxed); // ORDER: Relaxed, as above
             current::set(record);
             return Ok(record);
         }
@@ -254,6 +258,21 @@ fn next_number() -> ThreadNumber {
 pub(crate) fn this_thread() -> Result<ThreadNumber, NoRecord> {
     let record = current::get().map_or_else(claim, Ok)?;
     Ok(record.owner().number())
+}
+
+/// What `set_notes` has put down for this thread; null for nothing.
+#[inline(always)]
+pub(crate) fn notes() -> *mut () {
+    // ORDER: Relaxed: written by this thread only.
+    current::get().map_or(std::ptr::null_mut(), |record| record.notes.load(Ordering::Relaxed))
+}
+
+/// Puts something down for this thread, which has a record: here it is found in two loads, unlike a `thread_local!`.
+#[cfg(not(loom))]
+pub(crate) fn set_notes(notes: *mut ()) {
+    if let Some(record) = current::get() {
+        record.notes.store(notes, Ordering::Relaxed); // ORDER: Relaxed, as above
+    }
 }
 
 /// Whether the calling thread had SIGBUS blocked at its first call: no handler then saves it from a fault.
@@ -449,6 +468,7 @@ static REGISTRY: Registry = Registry {
                 asleep: AtomicU64::new(0),
                 holding: AtomicU64::new(0),
                 sigbus_blocked: AtomicBool::new(false),
+                notes: AtomicPtr::new(std::ptr::null_mut()),
             }
         }; RECORDS],
         next: AtomicPtr::new(std::ptr::null_mut()),
@@ -465,8 +485,9 @@ loom::lazy_static! {
                 cells: std::array::from_fn(|_| AtomicU64::new(IDLE)),
                 owner: AtomicU64::new(Owner::NOBODY.0),
                 asleep: AtomicU64::new(0),
-holding: AtomicU64::new(0),
+                holding: AtomicU64::new(0),
                 sigbus_blocked: AtomicBool::new(false),
+                notes: AtomicPtr::new(std::ptr::null_mut()),
             }),
             next: AtomicPtr::new(std::ptr::null_mut()),
         },

@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 const NOTES: usize = 16;
 
 /// One lock that is held, about to be, or was a moment ago; or none.
-struct Note {
+pub(crate) struct Note {
     /// The file; null for none. Locks are known by file and position, whatever region they were taken through.
     presence: AtomicPtr<Presence>,
     /// Its word's first byte in the file.
@@ -59,6 +59,7 @@ struct Mine(Cell<Option<&'static Held>>);
 impl Drop for Mine {
     fn drop(&mut self) {
         if let Some(held) = self.0.take() {
+            hazard::set_notes(ptr::null_mut());
             held.end();
         }
     }
@@ -86,7 +87,8 @@ pub(crate) struct TooMany;
 /// The calling thread's notes, if it has any.
 #[inline(always)]
 pub(crate) fn mine() -> Option<&'static Held> {
-    MINE.try_with(|mine| mine.0.get()).ok().flatten()
+    // SAFETY: null, or what `claim` has put down: lists are never freed, and all of it is atomics.
+    unsafe { hazard::notes().cast::<Held>().as_ref() }
 }
 
 /// The calling thread's notes; None at its very end.
@@ -108,7 +110,11 @@ pub(crate) fn claim() -> Result<Option<&'static Held>, NoRecord> {
     }
     held.thread.store(number & word::THREAD as u32, Ordering::Relaxed); // ORDER: Relaxed: published by the lock's word
     held.tell_kernel_numbers();
-    Ok(MINE.try_with(|mine| mine.0.set(Some(held))).ok().map(|()| held))
+    let is_kept = MINE.try_with(|mine| mine.0.set(Some(held))).is_ok();
+    if is_kept {
+        hazard::set_notes(ptr::from_ref(held).cast_mut().cast());
+    }
+    Ok(is_kept.then_some(held))
 }
 
 fn lists() -> impl Iterator<Item = &'static Held> {
@@ -162,7 +168,7 @@ impl Held {
 
     /// Notes that this thread, whose list it is, is about to take a lock.
     #[inline(always)]
-    pub(crate) fn note(&self, key: Key) -> Result<(), TooMany> {
+    pub(crate) fn note(&self, key: Key) -> Result<&Note, TooMany> {
         // ORDER: Relaxed: only this thread writes its notes.
         let free = self.notes.iter().find(|note| note.presence.load(Ordering::Relaxed).is_null()).ok_or(TooMany)?;
         free.position.store(key.position(), Ordering::Relaxed);
@@ -171,22 +177,32 @@ impl Held {
         // ORDER: Release, partner `Note::is`: it is whole before it is there.
         free.presence.store(ptr::from_ref(key.presence).cast_mut(), Ordering::Release);
         self.change();
-        Ok(())
+        Ok(free)
+    }
+
+    /// What this thread, whose list it is, has noted of that lock.
+    #[inline(always)]
+    pub(crate) fn find(&self, key: Key) -> Option<&Note> {
+        self.notes.iter().find(|note| note.is(key))
     }
 
     /// Whether this thread, whose list it is, has that lock.
-    #[inline(always)]
     pub(crate) fn has(&self, key: Key) -> bool {
-        self.notes.iter().any(|note| note.is(key))
+        self.find(key).is_some()
+    }
+
+    /// Forgets a lock of this thread, whose list and note it is.
+    #[inline(always)]
+    pub(crate) fn strike(&self, note: &Note) {
+        // ORDER: Release, partner `Note::is`: the lock was freed before.
+        note.presence.store(ptr::null_mut(), Ordering::Release);
+        self.change();
     }
 
     /// Forgets a lock of this thread, whose list it is.
-    #[inline(always)]
     pub(crate) fn forget(&self, key: Key) {
-        if let Some(note) = self.notes.iter().find(|note| note.is(key)) {
-            // ORDER: Release, partner `Note::is`: the lock was freed before.
-            note.presence.store(ptr::null_mut(), Ordering::Release);
-            self.change();
+        if let Some(note) = self.find(key) {
+            self.strike(note);
         }
     }
 

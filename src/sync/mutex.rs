@@ -116,11 +116,12 @@ impl<'a> Mutex<'a> {
     pub(crate) fn lock_at_once(words: Words<'a>) -> bool {
         let mutex = Mutex { words };
         let Some((held, key, own)) = mutex.known_at_once() else { return false };
-        if mutex.head().perform_at_once(Operation::Load) != Some(MUTEX_HEAD) || held.note(key).is_err() {
+        if mutex.head().perform_at_once(Operation::Load) != Some(MUTEX_HEAD) {
             return false;
         }
+        let Ok(note) = held.note(key) else { return false };
         if mutex.word().perform_at_once(Operation::CompareSwap { expected: 0, desired: own }) != Some(0) {
-            held.forget(key);
+            held.strike(note);
             return false;
         }
         let _ = mutex.holder().perform_at_once(Operation::Put(held.kernel_numbers()));
@@ -132,12 +133,11 @@ impl<'a> Mutex<'a> {
     pub(crate) fn unlock_at_once(words: Words<'a>) -> bool {
         let mutex = Mutex { words };
         let Some((held, key, own)) = mutex.known_at_once() else { return false };
-        if !held.has(key)
-            || mutex.word().perform_at_once(Operation::CompareSwap { expected: own, desired: 0 }) != Some(own)
-        {
+        let Some(note) = held.find(key) else { return false };
+        if mutex.word().perform_at_once(Operation::CompareSwap { expected: own, desired: 0 }) != Some(own) {
             return false;
         }
-        held.forget(key);
+        held.strike(note);
         true
     }
 
@@ -171,7 +171,9 @@ impl<'a> Mutex<'a> {
         if held.has(key) {
             return Err(self.problem(Problem::HeldAlready));
         }
-        held.note(key).map_err(|TooMany| Error::NoMemory { length: 0, place: "for more locks held by one thread" })?;
+        held.note(key)
+            .map(drop)
+            .map_err(|TooMany| Error::NoMemory { length: 0, place: "for more locks held by one thread" })?;
         let waiting = Waiting::with_looks_every_5_ms(timeout);
         let mut contender = Contender { mutex: self, key, own, spins: 0, waiting };
         let result = lock_word::take(&mut contender);

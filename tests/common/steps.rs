@@ -77,16 +77,20 @@ fn places(path: &[u64]) -> Vec<Place> {
 
 /// Stops this process with a signal that its tracer sees.
 fn stop() {
+    // SAFETY: it only asks.
+    let thread = unsafe { gettid() };
     // SAFETY: no memory is passed.
-    unsafe { syscall(SYS_tgkill, getpid(), gettid(), SIGSTOP) };
+    unsafe { syscall(SYS_tkill, thread, SIGSTOP) };
 }
 
-/// Ends with what the last error was.
+/// One request; a failure is the end of the test.
 #[track_caller]
 fn ptraced(request: u32, child: i32, address: u64, data: u64) -> i64 {
+    // SAFETY: it only tells where this thread's number is.
+    let errno = unsafe { __errno_location() };
+    // SAFETY: as the call has said.
+    unsafe { *errno = 0 };
     // SAFETY: the requests that are made here take no memory of this process.
-    unsafe { *__errno_location() = 0 };
-    // SAFETY: as above.
     let result = unsafe { ptrace(request, child, address, data) };
     let error = std::io::Error::last_os_error();
     assert!(result != -1 || error.raw_os_error() == Some(0), "ptrace {request}: {error}");

@@ -1,7 +1,6 @@
 """Locks in a region through plain ctypes."""
 
 import ctypes
-import errno
 import os
 import signal
 import subprocess
