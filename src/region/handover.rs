@@ -12,9 +12,10 @@ use super::options::{Access, Options};
 use super::{Backing, Region, seal};
 use crate::error::{Error, HandOverError, Result};
 use crate::mem::mapping::Paging;
+use crate::mem::sleeping::when_ready;
 use crate::sys::Errno;
 use crate::sys::file::{self, Granted, Kind, OpenMode};
-use crate::sys::socket::{self, Style};
+use crate::sys::socket::{self, Direction, Style};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 // LAYOUT: the message, all numbers little-endian, held there by `encode` and `decode`, which the test at the end reads
@@ -100,7 +101,8 @@ impl HandOver {
     /// Sends it, as one message.
     pub(crate) fn send(&self, socket: BorrowedFd<'_>) -> Result<()> {
         check_socket(socket)?;
-        match socket::send(socket, &self.message.encode(), self.file.as_fd()) {
+        let bytes = self.message.encode();
+        match when_ready(socket, Direction::Out, || socket::send(socket, &bytes, self.file.as_fd())) {
             Ok(MESSAGE_LENGTH) => Ok(()),
             // Not of a message so short, which the kernel takes whole or not at all.
             Ok(_) => Err(refused(socket, Errno::EPIPE, "took a part of the message only; close it")),
@@ -240,7 +242,8 @@ fn take(socket: BorrowedFd) -> Result<(Message, OwnedFd)> {
     let (mut done, mut descriptor) = (0, None);
     // Ours come in one piece. Others' may come in several over a stream.
     while done < MESSAGE_LENGTH {
-        let piece = socket::receive(socket, &mut bytes[done..]).map_err(|errno| match errno {
+        let piece = when_ready(socket, Direction::In, || socket::receive(socket, &mut bytes[done..]));
+        let piece = piece.map_err(|errno| match errno {
             Errno::EINTR | Errno::EAGAIN if done > 0 => alien("a part of it came, and then nothing"),
             errno => failed(socket, errno, "recvmsg"),
         })?;
@@ -256,13 +259,22 @@ fn take(socket: BorrowedFd) -> Result<(Message, OwnedFd)> {
         if done < MESSAGE_LENGTH {
             match socket::style(socket) {
                 Ok(Style::Stream) if piece.length > 0 => {}
-                Ok(Style::Stream | Style::Packets) if done == 0 && descriptor.is_none() => return Err(closed(socket)),
+                Ok(Style::Stream) if done == 0 && descriptor.is_none() => return Err(closed(socket)),
+                Ok(Style::Packets) if done == 0 && descriptor.is_none() && has_ended(socket) => {
+                    return Err(closed(socket));
+                }
                 _ => return Err(alien("it is too short")),
             }
         }
     }
     let message = Message::decode(&bytes)?;
     descriptor.map(|file| (message, file)).ok_or_else(|| alien("it carries no descriptor"))
+}
+
+/// Whether a socket of packets that gave an empty one has no more to give.
+fn has_ended(socket: BorrowedFd) -> bool {
+    // In this order, since nothing comes behind the end.
+    socket::has_hung_up(socket) == Ok(true) && socket::waiting_bytes(socket) == Ok(0)
 }
 
 /// Descriptors that were sent do not arrive where this process has no room for them.
