@@ -30,7 +30,7 @@ const VERSION: u32 = 1;
 const MESSAGE_LENGTH: usize = 32;
 
 /// Why memory is not sent for reading as it is.
-const NEEDS_SEAL: &str = "memory that is sent for reading could be opened for writing by whoever receives it; seal it first: \
+const NEEDS_SEAL: &str = "memory that is sent for reading or copy-on-write could be opened for writing by whoever receives it; seal it first: \
                           mapshare_seal(region, MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK) leaves your own \
                           writing as it is";
 
@@ -217,6 +217,9 @@ impl Options {
         let opened = Opened { file, status, backing, writable, seals: memory.unwrap_or(0), user };
         options.map_existing(opened, Name::HandedOver).map_err(|error| match error {
             Error::NotMappable { .. } => alien("its descriptor is of no file that can be mapped"),
+            Error::FileTooShort { size, .. } => {
+                HandOverError::CutShort { size, offset: message.offset, length: message.length }.into()
+            }
             Error::System { call: "mmap", errno, .. } if [Errno::EACCES.0, Errno::EBADF.0].contains(&errno) => {
                 alien(GRANTS_LESS)
             }
@@ -232,7 +235,8 @@ impl Options {
             return Err(HandOverError::OutOfRange { offset: self.offset, length: self.length, limit }.into());
         }
         // The sum is at most the message's own end.
-        Ok(Options { offset: offset + self.offset, length, ..self.clone() })
+        // No file is made longer because of what a sender says.
+        Ok(Options { offset: offset + self.offset, length, create: false, ..self.clone() })
     }
 }
 
