@@ -49,5 +49,14 @@ fn main() {
         builder = builder.with_src(source);
     }
     let header = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("mapshare.h");
-    builder.generate().expect("cbindgen understands the interface").write_to_file(header);
+    let mut generated = Vec::new();
+    builder.generate().expect("cbindgen understands the interface").write(&mut generated);
+    let generated = String::from_utf8(generated).expect("the sources are UTF-8");
+    // Where cbindgen writes no C comment, whatever its style.
+    let generated = ["__cplusplus", "extern \"C\""].into_iter().fold(generated, |text, said| {
+        let [near, far] = [" ", "  "].map(|space| format!("{space}// {said}\n"));
+        let comment = format!("  /* {said} */\n");
+        text.replace(&far, &comment).replace(&near, &comment)
+    });
+    fs::write(header, generated).expect("OUT_DIR can be written");
 }

@@ -42,7 +42,10 @@
  *                  bytes stay mapped all the same. After an exit without unmap the name stays until the next open of it
  *                  or mapshare_sweep_named.
  *   F_SETLK        Such locks of fcntl(2) are lost whenever their process closes any descriptor of the file, and so
- *                  when it unmaps a region of it. Those of mapshare_lock_range are not.
+ *                  when it unmaps a region of it. Those of mapshare_lock_range are not. Locks of fcntl and lockf to
+ *                  the end of the file (length 0) cover the bytes from 2^62 on as well, which this library locks for
+ *                  MAPSHARE_UNLINK_LAST and mutexes: such a lock waits for all users, and they for it. Lock up to a
+ *                  length.
  *   Pointers       Writing through a view of a MAPSHARE_READ_ONLY region, using one after its release, or passing a
  *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
@@ -76,7 +79,7 @@
  *   EACCES           more access asked than the file, descriptor or region grants; another user's name to create; a
  *                    path that MAPSHARE_BENEATH refuses
  *   ENXIO            the bytes do not exist in the file: shorter than the range at open, or cut short later
- *   ERANGE           offset + length leaves the region; nothing was copied
+ *   ERANGE           offset + length leaves the region; nothing was done
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
  *   EBUSY            views, queue handles or locks of the region are still out, a call sleeps in it, or this one was
@@ -175,7 +178,10 @@
  * when the last region of it is unmapped; when its last user ends without that, or is killed, by the next open of it or
  * by mapshare_sweep_named. Whoever has a region of it is a user, with this flag or without. A file is removed only by
  * those that pass this flag too; a name of shared memory by any. Of what exists already, only what was made with this
- * flag may be opened with it: -EEXIST.
+ * flag may be opened with it: -EEXIST. Regions of mapshare_open_fd and mapshare_receive count as users, but leave the
+ * name, as does whoever may not remove it (another user, in a sticky directory), to the next open or sweep. Users are
+ * counted by locks of fcntl(2): another user who may open the object can keep it alive by one, or hold up its opening,
+ * which is -EBUSY after 10 seconds.
  * mode has to have 0600 and may have no execute bit, since the file is marked by its mode: sticky, and execute for
  * nobody. A symbolic link in the last place of the path is -ELOOP.
  */
@@ -284,7 +290,8 @@
 #define MAPSHARE_SEAL_GROW 4
 
 /**
- * mapshare_seal: nobody writes. -EBUSY as long as anyone has it mapped writable.
+ * mapshare_seal: nobody writes. -EBUSY as long as anyone has it mapped shared from a descriptor that is open for
+ * writing; mapshare_seal tells the way.
  */
 #define MAPSHARE_SEAL_WRITE 8
 
@@ -357,6 +364,7 @@ typedef struct mapshare_options {
   uint64_t length;
   /**
    * Bytes of address space to keep for growth, length included; 0 = length. Pointers stay while length <= reserve.
+   * With length 0 it is at least what there is from offset to the end of the file.
    */
   uint64_t reserve;
   /**
@@ -395,7 +403,7 @@ typedef struct mapshare_region_info {
    */
   uint64_t page_size;
   /**
-   * Bytes of the region that are in memory now.
+   * Bytes of the region that are in memory now, whoever has brought them there.
    */
   uint64_t resident;
   /**
@@ -487,7 +495,7 @@ typedef struct mapshare_queue_state {
 
 #ifdef __cplusplus
 extern "C" {
-#endif // __cplusplus
+#endif  /* __cplusplus */
 
 /**
  * Opens a file as a region: maps `length` bytes of it from `offset`, as the options say.
@@ -558,12 +566,13 @@ int mapshare_open_fd(int fd,
  * Opens a file as a region, by a path that counts from a directory.
  *
  * @param directory_fd  An open descriptor of the directory that a relative path counts from; AT_FDCWD for the
- *                      working directory.
+ *                      working directory. With an absolute path it means nothing, and may be any number.
  * @param path          As for mapshare_open.
  * @param options       As for mapshare_open.
  * @param options_size  sizeof *options, or 0 with NULL.
  * @param ret_region    Receives the region's token.
- * @return 0, -EBADF when directory_fd is not open, -ENOTDIR when it is no directory, and all codes of mapshare_open.
+ * @return 0, and for a relative path -EBADF when directory_fd is not open, -ENOTDIR when it is no directory; and all
+ *   codes of mapshare_open.
  *
  * Threads: any. Signals: not in a handler. Fork: as mapshare_open.
  * Source: openat(2).
@@ -886,7 +895,8 @@ int mapshare_resize(struct mapshare_region *region, uint64_t length);
 int mapshare_refresh(struct mapshare_region *region);
 
 /**
- * Changes what may be done with a region, up to what it was opened with.
+ * Changes what may be done with a region, up to what its descriptor grants: of mapshare_open_fd, what fd was opened
+ * for; of mapshare_receive, what was handed over; else the access that it was opened with.
  *
  * @param region  The region.
  * @param access  MAPSHARE_READ_ONLY, or MAPSHARE_READ_WRITE for a shared region, MAPSHARE_COPY_ON_WRITE for a private
@@ -894,7 +904,7 @@ int mapshare_refresh(struct mapshare_region *region);
  * @return 0, or
  *   -EBADF:  not an open region.
  *   -EINVAL: access is unknown, or MAPSHARE_COPY_ON_WRITE asked of a shared region: that is decided at open.
- *   -EACCES: writing asked where the file was opened for reading only, or shared writing of a private region.
+ *   -EACCES: writing asked where the descriptor is for reading only, or shared writing of a private region.
  *   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through; or a call sleeps in the region.
  *   -EPERM:  a seal forbids it.
  *
@@ -930,7 +940,9 @@ int mapshare_advise(struct mapshare_region *region, uint64_t offset, uint64_t le
 int64_t mapshare_length(struct mapshare_region *region);
 
 /**
- * What there is to know about a region. It asks the kernel for every page, so it is for people and tools.
+ * What there is to know about a region. The kernel counts the pages that are in memory, so it is for people and tools;
+ * before Linux 6.5, of a copy-on-write region, and of a file that this user may neither write nor owns, it looks at
+ * each page of the region, which takes minutes for a huge one.
  *
  * @param region    The region.
  * @param ret_info  Receives the facts.
@@ -940,7 +952,7 @@ int64_t mapshare_length(struct mapshare_region *region);
  *   -EINVAL: ret_info is NULL or info_size is 0.
  *   -EIO, -ENOMEM: the kernel cannot answer.
  *
- * Threads: any. Signals: not in a handler. Source: fstat(2), mincore(2).
+ * Threads: any. Signals: not in a handler. Source: fstat(2), cachestat(2), mincore(2).
  */
 int mapshare_info(struct mapshare_region *region, struct mapshare_region_info *ret_info, size_t info_size);
 
@@ -966,15 +978,16 @@ int mapshare_fd(struct mapshare_region *region);
  *                What a copy-on-write region has written privately is not sent: the receiver sees the file.
  * @return 0, or
  *   -EBADF:  not an open region, or socket is not open.
- *   -EACCES: more access than the region grants, as for mapshare_protect.
- *   -EPERM:  anonymous memory for reading, without MAPSHARE_SEAL_FUTURE_WRITE or _WRITE: the receiver could open it
- *            for writing through /proc/self/fd. Or for writing, with one of those seals: nobody can map it so any
- *            more.
+ *   -EACCES: more access than the region grants, as for mapshare_protect; or without /proc, and for a user whom the
+ *            file's permissions bar from opening it anew: a region that could be written, for reading.
+ *   -EPERM:  anonymous memory for reading or copy-on-write, without MAPSHARE_SEAL_FUTURE_WRITE or _WRITE: the receiver
+ *            could open it for writing through /proc/self/fd. Or for writing, with one of those seals: nobody can map
+ *            it so any more.
  *   -EINVAL: access is unknown, or socket is not connected or no Unix socket; the region's length is 0.
  *   -ENOTSOCK: socket is no socket.
  *   -EPIPE:  the other side has closed. No SIGPIPE is raised.
  *   -EAGAIN: socket is full and does not wait (O_NONBLOCK, SO_SNDTIMEO).
- *   -EINTR:  a signal came while it waited; nothing was sent.
+ *   -EINTR:  a signal handler ran while it waited, also one with SA_RESTART; nothing was sent.
  *   -EMFILE, -ENFILE: no free descriptor, or too many are under way that nobody has received yet.
  *   -ENOMEM: as the kernel says it.
  *
@@ -985,13 +998,14 @@ int mapshare_fd(struct mapshare_region *region);
  *
  * Threads: any; the region may be unmapped meanwhile. Blocks: while a blocking socket is full. Signals: not in a
  * handler.
- * Source: unix(7) SCM_RIGHTS, sendmsg(2), proc(5) /proc/PID/fd.
+ * Source: unix(7) SCM_RIGHTS, sendmsg(2), ppoll(2), proc(5) /proc/PID/fd.
  */
 int mapshare_send(struct mapshare_region *region, int socket, uint32_t access);
 
 /**
  * Takes a region that mapshare_send has sent. It consumes one message, also when it fails, unless the code is one of
- * those marked *: a receiver goes on with the next. What it received and cannot use is closed.
+ * those marked *, for what is found before anything is taken: the message stays. After the others a receiver goes on
+ * with the next. What it received and cannot use is closed.
  *
  * Nothing that comes is trusted: whatever a hostile sender does gives a code. What a sender can do is to cut the file
  * short later, which is -ENXIO then as with any file; memory that carries MAPSHARE_SEAL_SHRINK (mapshare_info) it
@@ -1000,30 +1014,34 @@ int mapshare_send(struct mapshare_region *region, int socket, uint32_t access);
  * @param socket        The other end of a Unix socket; it stays the caller's. Where users are not to be trusted, ask
  *                      for theirs (unix(7), SO_PEERCRED).
  * @param options       As for mapshare_open_fd, and: access is at most what was sent; offset and length count inside
- *                      what was handed over, 0 and 0 = all of it.
+ *                      what was handed over, 0 and 0 = all of it. MAPSHARE_CREATE means nothing here: no file is made
+ *                      longer, and no storage reserved, because of what a sender says.
  * @param options_size  sizeof *options, or 0 with NULL.
  * @param ret_region    Receives the region's token.
  * @return 0, or
  *   -EBADF:  * socket is not open.
  *   -EINVAL: * ret_region is NULL; an option is unknown or contradicts another; socket is not connected or no Unix
- *            socket. Or offset is not a multiple of the page size.
+ *            socket.
+ *   -EINVAL: offset is not a multiple of the page size, which is known once the message has been taken.
  *   -ENOTSOCK: * socket is no socket.
  *   -E2BIG:  * the options struct is larger than this library's, and its tail is not zero.
  *   -EAGAIN: * nothing has come, and socket does not wait (O_NONBLOCK, SO_RCVTIMEO).
- *   -EINTR:  * a signal came while it waited.
+ *   -EINTR:  * a signal handler ran while it waited, also one with SA_RESTART.
  *   -EPROTO: what came is no hand-over: other bytes, no descriptor or several, one of a pipe, directory or device, one
  *            that grants less than was said. Of a stream, up to 32 bytes were taken.
- *   -EPIPE:  the other side has closed, and nothing is left to receive.
+ *   -EPIPE:  the other side has closed, and nothing is left to receive. A datagram socket does not tell that: give it
+ *            a time (SO_RCVTIMEO), or see by other means that the sender lives.
  *   -EACCES: more access was asked than was handed over.
  *   -ERANGE: offset + length leaves what was handed over.
- *   -ENXIO:  the file is shorter than what was handed over, by now.
+ *   -ENXIO:  the file is shorter than what was handed over: it was cut short since.
  *   -EMFILE, -ENFILE: there was no free descriptor for the one that came.
  *   -EPERM:  a seal forbids to map it writable.
  *   -EEXIST, -ENOSPC, -ENOMEM, -EIO: as mapshare_open_fd.
  *
- * Threads: any; each message goes to one of those that wait. Blocks: on a blocking socket until something comes.
+ * Threads: any; each message goes to one of those that wait. Blocks: on a blocking socket until something comes; the
+ * peer of a stream that sends a part of a message and stops keeps it waiting for the rest, unless SO_RCVTIMEO is set.
  * Signals: not in a handler. Fork: as mapshare_open.
- * Source: unix(7) SCM_RIGHTS, recvmsg(2) MSG_CMSG_CLOEXEC.
+ * Source: unix(7) SCM_RIGHTS, ppoll(2), recvmsg(2) MSG_CMSG_CLOEXEC.
  */
 int mapshare_receive(int socket,
                      const struct mapshare_options *options,
@@ -1042,9 +1060,12 @@ int mapshare_receive(int socket,
  *   -EOPNOTSUPP: the region is a file: only memory files can be sealed.
  *   -EACCES: the region's descriptor is for reading only.
  *   -EPERM:  it carries MAPSHARE_SEAL_SEAL.
- *   -EBUSY:  MAPSHARE_SEAL_WRITE while anyone has it mapped writable; a region that was opened MAPSHARE_READ_WRITE
- *            counts also when mapshare_protect has narrowed it. MAPSHARE_SEAL_FUTURE_WRITE lets those there are go on
- *            writing.
+ *   -EBUSY:  MAPSHARE_SEAL_WRITE while anyone has it mapped shared from a descriptor that is open for writing, as is
+ *            every region that was opened MAPSHARE_READ_WRITE, also when mapshare_protect has narrowed it.
+ *            MAPSHARE_SEAL_FUTURE_WRITE lets those there are go on writing.
+ *
+ * MAPSHARE_SEAL_WRITE is to be had so: take a descriptor (mapshare_fd), unmap all regions of the memory, open the
+ * descriptor MAPSHARE_COPY_ON_WRITE (mapshare_open_fd), and seal through that region.
  *
  * To publish data that readers cannot change, and that no trick of theirs takes away: mapshare_seal with
  * MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK, then mapshare_send MAPSHARE_READ_ONLY. The owner goes on writing,
@@ -1829,7 +1850,7 @@ const char *mapshare_last_error(void);
 int mapshare_arm(void);
 
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+}  /* extern "C" */
+#endif  /* __cplusplus */
 
 #endif  /* MAPSHARE_H */

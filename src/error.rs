@@ -29,8 +29,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A required pointer of the C interface is NULL.
-    #[error("'{0}' is NULL; pass the address of the memory it stands for, or a size of 0 with it where it is optional")]
+    #[error("'{0}' is NULL; pass the address of the memory it stands for")]
     NullArgument(&'static str),
+    /// A pointer of the C interface that comes with a size is NULL, and the size is not 0.
+    #[error("'{0}' is NULL; pass the address of the memory it stands for, or a size of 0 with it")]
+    NullWithSize(&'static str),
     /// The options struct is longer than this version's, and what it adds is used.
     #[error(
         "the options are {size} bytes long, this library knows the first {known}, and the rest is not all \
@@ -196,7 +199,7 @@ pub enum Error {
     },
     /// The range leaves the region, though the file has it.
     #[error(
-        "offset {offset} + length {length} leaves the region, which is {limit} bytes long; nothing was copied. The file \
+        "offset {offset} + length {length} leaves the region, which is {limit} bytes long; nothing was done. The file \
          has {available} now: mapshare_refresh takes them over, or open with that much reserve"
     )]
     OutOfReserve {
@@ -221,7 +224,7 @@ pub enum Error {
         found: &'static str,
     },
     /// The range leaves the region.
-    #[error("offset {offset} + length {length} leaves the region, which is {limit} bytes long; nothing was copied")]
+    #[error("offset {offset} + length {length} leaves the region, which is {limit} bytes long; nothing was done")]
     OutOfRange {
         /// The first byte asked for.
         offset: u64,

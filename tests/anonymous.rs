@@ -5,7 +5,7 @@
 mod common;
 
 use common::c::{self, Token};
-use common::process::{forked, limit, open_descriptors};
+use common::process::{Refusal, forked, limit, open_descriptors, refuse};
 use common::*;
 use libc::*;
 use std::fs::File;
@@ -51,6 +51,42 @@ fn anonymous_memory_is_reserved_unless_it_is_sparse() {
             assert_eq!(file_of(&region).metadata().unwrap().blocks() * 512 >= 1 << 20, all, "{flags:#x}");
         }
     }
+}
+
+/// With the kernel's count of cached pages, and without it.
+#[test]
+fn info_counts_what_is_in_memory_and_is_quick_about_a_huge_sparse_region() {
+    in_own_process(info_counts_what_is_in_memory_and_is_quick_about_a_huge_sparse_region, || {
+        const SYS_CACHESTAT: i64 = 451;
+        // SAFETY: no memory is passed; the kernel refuses the null pointers where it has the call.
+        let has_cachestat = unsafe { syscall(SYS_CACHESTAT, -1, 0, 0, 0) } == -1
+            && ![Some(ENOSYS), Some(EPERM)].contains(&std::io::Error::last_os_error().raw_os_error());
+        let written = |region: &Opened, length: u64| {
+            for at in [0, length / 2, length - 1] {
+                region.write(at, b"x").unwrap();
+            }
+        };
+        for door in DOORS {
+            let small = door.open_anonymous(&mapshare_options { flags: MAPSHARE_SPARSE, ..new(1 << 20) }).unwrap();
+            written(&small, 1 << 20);
+            assert_eq!(small.info().resident, 3 * page());
+            let by_page = forked(|| {
+                refuse(SYS_CACHESTAT, None, Refusal::Errno(ENOSYS));
+                i32::try_from(small.info().resident / page()).unwrap()
+            });
+            assert_eq!(by_page, 3);
+            if !has_cachestat {
+                skip("cachestat(2) came with Linux 6.5");
+                continue;
+            }
+            let huge = door.open_anonymous(&mapshare_options { flags: MAPSHARE_SPARSE, ..new(1 << 40) }).unwrap();
+            assert!(huge.info().resident <= page(), "opening brings in no more");
+            written(&huge, 1 << 40);
+            assert_eq!(huge.info().resident, 3 * page()); // under the watchdog
+            let reserved = door.open_anonymous(&new(1 << 20)).unwrap();
+            assert_eq!(reserved.info().resident, 1 << 20, "its pages are there, though nobody has touched them");
+        }
+    });
 }
 
 #[test]

@@ -244,11 +244,11 @@ fn a_full_socket_is_a_code_or_is_waited_for_and_its_region_may_be_unmapped_meanw
             token.send(fd, RW)
         });
         let path = format!("/proc/self/task/{}/syscall", thread.recv().unwrap());
-        let sleeps_in_sendmsg = || {
+        let sleeps = || {
             let text = std::fs::read_to_string(&path).expect("its own threads' calls can be seen");
-            text.starts_with(&format!("{SYS_sendmsg} "))
+            text.starts_with(&format!("{SYS_ppoll} "))
         };
-        while !sleeps_in_sendmsg() {
+        while !sleeps() {
             std::thread::yield_now(); // under the watchdog
         }
         token.unmap().unwrap();
@@ -257,42 +257,6 @@ fn a_full_socket_is_a_code_or_is_waited_for_and_its_region_may_be_unmapped_meanw
         }
         waiting.join().unwrap().unwrap();
         assert_eq!(Door::C.receive(other.as_raw_fd(), &with(RW)).unwrap().length(), 100);
-    });
-}
-
-extern "C" fn nothing(_: i32) {}
-
-#[test]
-fn a_signal_ends_the_waiting_and_consumes_nothing() {
-    in_own_process(a_signal_ends_the_waiting_and_consumes_nothing, || {
-        // SAFETY: all zeros is a value of it.
-        let mut action: sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = nothing as extern "C" fn(i32) as usize;
-        // SAFETY: a whole struct; the handler does nothing.
-        assert_eq!(unsafe { libc::sigaction(SIGUSR1, &action, std::ptr::null_mut()) }, 0);
-        for door in DOORS {
-            for style in STYLES {
-                let (one, other) = pair(style);
-                // SAFETY: it only asks.
-                let thread = unsafe { pthread_self() };
-                let done = std::sync::atomic::AtomicBool::new(false);
-                let outcome = std::thread::scope(|scope| {
-                    scope.spawn(|| {
-                        while !done.load(std::sync::atomic::Ordering::SeqCst) {
-                            // SAFETY: the thread waits for this one.
-                            unsafe { pthread_kill(thread, SIGUSR1) };
-                            std::thread::yield_now();
-                        }
-                    });
-                    let outcome = door.receive(other.as_raw_fd(), &with(RO));
-                    done.store(true, std::sync::atomic::Ordering::SeqCst);
-                    outcome
-                });
-                refused(outcome, EINTR, &["signal", "call again"]);
-                anonymous(door, 10).send(one.as_raw_fd(), RW).unwrap();
-                assert_eq!(door.receive(other.as_raw_fd(), &with(RO)).unwrap().length(), 10);
-            }
-        }
     });
 }
 

@@ -43,7 +43,8 @@ fn the_header_alone_compiles_as_c_and_cpp_without_a_warning() {
     // Alone, and twice.
     let source = folder.file_with("header.c", b"#include <mapshare.h>\n#include <mapshare.h>\nextern int unused;\n");
     for (command, language) in compilers {
-        let standards: &[&str] = if language == "c" { &["c99", "c11", "c17"] } else { &["c++11", "c++17", "c++20"] };
+        let standards: &[&str] =
+            if language == "c" { &["c90", "c99", "c11", "c17"] } else { &["c++11", "c++17", "c++20"] };
         for standard in standards {
             let mut command = command();
             let output = command

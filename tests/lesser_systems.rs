@@ -105,6 +105,11 @@ fn a_process_without_proc_creates_files_too() {
             let region = door.open(folder.join("file"), &common::create(4096));
             assert_eq!(region.map(|region| region.length()), Ok(4096));
             fs::remove_file(folder.join("file")).unwrap();
+            // Its users would be counted through /proc.
+            let mut options = common::create(4096);
+            options.flags |= MAPSHARE_UNLINK_LAST;
+            refused(door.open(folder.join("gone"), &options), EOPNOTSUPP, &["gone'", "/proc", "mount it"]);
+            assert!(folder.names().is_empty());
         }
     });
 }

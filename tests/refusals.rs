@@ -7,6 +7,9 @@ use common::*;
 use libc::*;
 use std::fs;
 
+/// Since Linux 6.5; not in libc yet.
+const SYS_CACHESTAT: i64 = 451;
+
 /// Codes that need a sick system: the kernel's answer is forged.
 #[test]
 fn what_the_kernel_refuses_is_told_with_its_code() {
@@ -46,6 +49,7 @@ fn what_the_kernel_refuses_is_told_with_its_code() {
             for (call, number, given) in [
                 ("msync", SYS_msync, EIO),
                 ("msync", SYS_msync, ENOSPC),
+                ("cachestat", SYS_CACHESTAT, EIO),
                 ("mincore", SYS_mincore, EAGAIN),
                 ("mprotect", SYS_mprotect, ENOMEM),
                 ("fcntl", SYS_fcntl, EMFILE),
@@ -54,9 +58,12 @@ fn what_the_kernel_refuses_is_told_with_its_code() {
                 let result = forked(|| {
                     let mut region = door.open(&path, &with(MAPSHARE_READ_WRITE)).unwrap();
                     refuse(number, None, Refusal::Errno(given));
+                    if call == "mincore" {
+                        refuse(SYS_CACHESTAT, None, Refusal::Errno(ENOSYS));
+                    }
                     match call {
                         "msync" => code(region.flush(0, 0, 0)),
-                        "mincore" => code(region.try_info()),
+                        "cachestat" | "mincore" => code(region.try_info()),
                         "mprotect" => code(region.protect(MAPSHARE_READ_ONLY)),
                         "fcntl" => code(region.fd()),
                         _ => code(region.resize(9000)),

@@ -121,7 +121,7 @@ fn trap_7_an_access_past_the_region_is_erange_and_copies_nothing() {
         for (offset, length) in
             [(0, 101), (100, 1), (99, 2), (4096, 1), (u64::MAX, 1), (u64::MAX - 4, 10), (1 << 32, 0)]
         {
-            let words = [&*offset.to_string(), &*length.to_string(), "100 bytes long", "nothing was copied"];
+            let words = [&*offset.to_string(), &*length.to_string(), "100 bytes long", "nothing was done"];
             let mut buffer = vec![0xAA; length as usize];
             refused(region.read(offset, &mut buffer), ERANGE, &words);
             refused(region.write(offset, &buffer), ERANGE, &words);

@@ -9,6 +9,7 @@ impl Error {
     pub fn errno(&self) -> i32 {
         let errno = match self {
             Error::NullArgument(_)
+            | Error::NullWithSize(_)
             | Error::UnknownFlags { .. }
             | Error::UnknownValue { .. }
             | Error::UnknownMode { .. }
@@ -64,7 +65,7 @@ const CODES: &[(Errno, &str, &CStr)] = &[
     (Errno::EBADF, "EBADF", c"the token is not an open region or queue, or the descriptor is not open"),
     (Errno::EACCES, "EACCES", c"more access was asked than the file, the descriptor or the region grants"),
     (Errno::ENXIO, "ENXIO", c"the bytes do not exist in the file: it is shorter than the range, or was cut short"),
-    (Errno::ERANGE, "ERANGE", c"offset + length leaves the region; nothing was copied"),
+    (Errno::ERANGE, "ERANGE", c"offset + length leaves the region; nothing was done"),
     (Errno::ENOSPC, "ENOSPC", c"no room on the file system for the bytes written or created"),
     (Errno::EIO, "EIO", c"the device failed while a page was read or written"),
     (Errno::EBUSY, "EBUSY", c"views, queues or locks of this region are still out, or the role is taken"),

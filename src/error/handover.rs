@@ -25,6 +25,19 @@ pub enum HandOverError {
         /// What is wrong with it.
         found: &'static str,
     },
+    /// The file ends before what was handed over does.
+    #[error(
+        "the file is {size} bytes long, and {length} at offset {offset} were handed over: it was cut short since. The \
+         message is gone; have it sent anew"
+    )]
+    CutShort {
+        /// The file's length in bytes.
+        size: u64,
+        /// The first byte handed over, counted from the start of the file.
+        offset: u64,
+        /// The bytes handed over.
+        length: u64,
+    },
     /// The range leaves what was handed over.
     #[error(
         "offset {offset} + length {length} leaves what was handed over, which is {limit} bytes; ask for less, or for all \
@@ -45,6 +58,7 @@ impl HandOverError {
         match self {
             HandOverError::Socket { errno, .. } => Errno(*errno),
             HandOverError::Alien { .. } => Errno::EPROTO,
+            HandOverError::CutShort { .. } => Errno::ENXIO,
             HandOverError::OutOfRange { .. } => Errno::ERANGE,
         }
     }

@@ -46,6 +46,15 @@ pub enum NameError {
         /// The file.
         file: String,
     },
+    /// The system cannot count the users of a file that goes with its last.
+    #[error(
+        "{file} goes with its last user (MAPSHARE_UNLINK_LAST), and to count its users takes /proc, which is not there; \
+         mount it, or leave the flag out"
+    )]
+    NoLastUser {
+        /// The file.
+        file: String,
+    },
     /// Other processes were faster, again and again.
     #[error(
         "{file} came and went, or was about to go, for {seconds} s while it was being opened; a process that was stopped \
@@ -92,7 +101,7 @@ impl NameError {
             NameError::Stays { .. } => Errno::EEXIST,
             NameError::Restless { .. } => Errno::EBUSY,
             NameError::LinkBeneath { .. } => Errno::ELOOP,
-            NameError::NoBeneath { .. } => Errno::EOPNOTSUPP,
+            NameError::NoBeneath { .. } | NameError::NoLastUser { .. } => Errno::EOPNOTSUPP,
         }
     }
 }

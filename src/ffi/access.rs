@@ -216,7 +216,7 @@ pub extern "C" fn mapshare_flush(region: *mut mapshare_region, offset: u64, leng
 
 fn check_buffer(buffer: *const c_void, length: usize) -> Result<()> {
     if buffer.is_null() && length > 0 {
-        return Err(Error::NullArgument("buffer"));
+        return Err(Error::NullWithSize("buffer"));
     }
     Ok(())
 }

@@ -17,15 +17,16 @@ use std::os::fd::BorrowedFd;
 ///                What a copy-on-write region has written privately is not sent: the receiver sees the file.
 /// @return 0, or
 ///   -EBADF:  not an open region, or socket is not open.
-///   -EACCES: more access than the region grants, as for mapshare_protect.
-///   -EPERM:  anonymous memory for reading, without MAPSHARE_SEAL_FUTURE_WRITE or _WRITE: the receiver could open it
-///            for writing through /proc/self/fd. Or for writing, with one of those seals: nobody can map it so any
-///            more.
+///   -EACCES: more access than the region grants, as for mapshare_protect; or without /proc, and for a user whom the
+///            file's permissions bar from opening it anew: a region that could be written, for reading.
+///   -EPERM:  anonymous memory for reading or copy-on-write, without MAPSHARE_SEAL_FUTURE_WRITE or _WRITE: the receiver
+///            could open it for writing through /proc/self/fd. Or for writing, with one of those seals: nobody can map
+///            it so any more.
 ///   -EINVAL: access is unknown, or socket is not connected or no Unix socket; the region's length is 0.
 ///   -ENOTSOCK: socket is no socket.
 ///   -EPIPE:  the other side has closed. No SIGPIPE is raised.
 ///   -EAGAIN: socket is full and does not wait (O_NONBLOCK, SO_SNDTIMEO).
-///   -EINTR:  a signal came while it waited; nothing was sent.
+///   -EINTR:  a signal handler ran while it waited, also one with SA_RESTART; nothing was sent.
 ///   -EMFILE, -ENFILE: no free descriptor, or too many are under way that nobody has received yet.
 ///   -ENOMEM: as the kernel says it.
 ///
@@ -36,7 +37,7 @@ use std::os::fd::BorrowedFd;
 ///
 /// Threads: any; the region may be unmapped meanwhile. Blocks: while a blocking socket is full. Signals: not in a
 /// handler.
-/// Source: unix(7) SCM_RIGHTS, sendmsg(2), proc(5) /proc/PID/fd.
+/// Source: unix(7) SCM_RIGHTS, sendmsg(2), ppoll(2), proc(5) /proc/PID/fd.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_send(region: *mut mapshare_region, socket: c_int, access: u32) -> c_int {
     guard("mapshare_send", || {
@@ -47,7 +48,8 @@ pub extern "C" fn mapshare_send(region: *mut mapshare_region, socket: c_int, acc
 }
 
 /// Takes a region that mapshare_send has sent. It consumes one message, also when it fails, unless the code is one of
-/// those marked *: a receiver goes on with the next. What it received and cannot use is closed.
+/// those marked *, for what is found before anything is taken: the message stays. After the others a receiver goes on
+/// with the next. What it received and cannot use is closed.
 ///
 /// Nothing that comes is trusted: whatever a hostile sender does gives a code. What a sender can do is to cut the file
 /// short later, which is -ENXIO then as with any file; memory that carries MAPSHARE_SEAL_SHRINK (mapshare_info) it
@@ -56,30 +58,34 @@ pub extern "C" fn mapshare_send(region: *mut mapshare_region, socket: c_int, acc
 /// @param socket        The other end of a Unix socket; it stays the caller's. Where users are not to be trusted, ask
 ///                      for theirs (unix(7), SO_PEERCRED).
 /// @param options       As for mapshare_open_fd, and: access is at most what was sent; offset and length count inside
-///                      what was handed over, 0 and 0 = all of it.
+///                      what was handed over, 0 and 0 = all of it. MAPSHARE_CREATE means nothing here: no file is made
+///                      longer, and no storage reserved, because of what a sender says.
 /// @param options_size  sizeof *options, or 0 with NULL.
 /// @param ret_region    Receives the region's token.
 /// @return 0, or
 ///   -EBADF:  * socket is not open.
 ///   -EINVAL: * ret_region is NULL; an option is unknown or contradicts another; socket is not connected or no Unix
-///            socket. Or offset is not a multiple of the page size.
+///            socket.
+///   -EINVAL: offset is not a multiple of the page size, which is known once the message has been taken.
 ///   -ENOTSOCK: * socket is no socket.
 ///   -E2BIG:  * the options struct is larger than this library's, and its tail is not zero.
 ///   -EAGAIN: * nothing has come, and socket does not wait (O_NONBLOCK, SO_RCVTIMEO).
-///   -EINTR:  * a signal came while it waited.
+///   -EINTR:  * a signal handler ran while it waited, also one with SA_RESTART.
 ///   -EPROTO: what came is no hand-over: other bytes, no descriptor or several, one of a pipe, directory or device, one
 ///            that grants less than was said. Of a stream, up to 32 bytes were taken.
-///   -EPIPE:  the other side has closed, and nothing is left to receive.
+///   -EPIPE:  the other side has closed, and nothing is left to receive. A datagram socket does not tell that: give it
+///            a time (SO_RCVTIMEO), or see by other means that the sender lives.
 ///   -EACCES: more access was asked than was handed over.
 ///   -ERANGE: offset + length leaves what was handed over.
-///   -ENXIO:  the file is shorter than what was handed over, by now.
+///   -ENXIO:  the file is shorter than what was handed over: it was cut short since.
 ///   -EMFILE, -ENFILE: there was no free descriptor for the one that came.
 ///   -EPERM:  a seal forbids to map it writable.
 ///   -EEXIST, -ENOSPC, -ENOMEM, -EIO: as mapshare_open_fd.
 ///
-/// Threads: any; each message goes to one of those that wait. Blocks: on a blocking socket until something comes.
+/// Threads: any; each message goes to one of those that wait. Blocks: on a blocking socket until something comes; the
+/// peer of a stream that sends a part of a message and stops keeps it waiting for the rest, unless SO_RCVTIMEO is set.
 /// Signals: not in a handler. Fork: as mapshare_open.
-/// Source: unix(7) SCM_RIGHTS, recvmsg(2) MSG_CMSG_CLOEXEC.
+/// Source: unix(7) SCM_RIGHTS, ppoll(2), recvmsg(2) MSG_CMSG_CLOEXEC.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mapshare_receive(
     socket: c_int,
@@ -105,9 +111,12 @@ pub unsafe extern "C" fn mapshare_receive(
 ///   -EOPNOTSUPP: the region is a file: only memory files can be sealed.
 ///   -EACCES: the region's descriptor is for reading only.
 ///   -EPERM:  it carries MAPSHARE_SEAL_SEAL.
-///   -EBUSY:  MAPSHARE_SEAL_WRITE while anyone has it mapped writable; a region that was opened MAPSHARE_READ_WRITE
-///            counts also when mapshare_protect has narrowed it. MAPSHARE_SEAL_FUTURE_WRITE lets those there are go on
-///            writing.
+///   -EBUSY:  MAPSHARE_SEAL_WRITE while anyone has it mapped shared from a descriptor that is open for writing, as is
+///            every region that was opened MAPSHARE_READ_WRITE, also when mapshare_protect has narrowed it.
+///            MAPSHARE_SEAL_FUTURE_WRITE lets those there are go on writing.
+///
+/// MAPSHARE_SEAL_WRITE is to be had so: take a descriptor (mapshare_fd), unmap all regions of the memory, open the
+/// descriptor MAPSHARE_COPY_ON_WRITE (mapshare_open_fd), and seal through that region.
 ///
 /// To publish data that readers cannot change, and that no trick of theirs takes away: mapshare_seal with
 /// MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK, then mapshare_send MAPSHARE_READ_ONLY. The owner goes on writing,

@@ -136,12 +136,13 @@ pub unsafe extern "C" fn mapshare_open_fd(
 /// Opens a file as a region, by a path that counts from a directory.
 ///
 /// @param directory_fd  An open descriptor of the directory that a relative path counts from; AT_FDCWD for the
-///                      working directory.
+///                      working directory. With an absolute path it means nothing, and may be any number.
 /// @param path          As for mapshare_open.
 /// @param options       As for mapshare_open.
 /// @param options_size  sizeof *options, or 0 with NULL.
 /// @param ret_region    Receives the region's token.
-/// @return 0, -EBADF when directory_fd is not open, -ENOTDIR when it is no directory, and all codes of mapshare_open.
+/// @return 0, and for a relative path -EBADF when directory_fd is not open, -ENOTDIR when it is no directory; and all
+///   codes of mapshare_open.
 ///
 /// Threads: any. Signals: not in a handler. Fork: as mapshare_open.
 /// Source: openat(2).
@@ -157,9 +158,14 @@ pub unsafe extern "C" fn mapshare_open_at(
         // SAFETY: the caller passes a C string or NULL.
         let path = unsafe { c_path("path", path) }?;
         // SAFETY: the descriptor stays the caller's for the call.
-        let directory = unsafe { borrowed(directory_fd, "is no directory that is open") }?;
+        let directory = || unsafe { borrowed(directory_fd, "is no directory that is open") };
+        let directory = (!path.is_absolute()).then(directory).transpose()?;
+        let open = |options: Options| match directory {
+            Some(directory) => options.open_at(directory, path),
+            None => options.open(path),
+        };
         // SAFETY: the caller passes options of that size, and somewhere to put the token.
-        unsafe { open_with(options, options_size, ret_region, |options| options.open_at(directory, path)) }
+        unsafe { open_with(options, options_size, ret_region, open) }
     })
 }
 

@@ -31,7 +31,10 @@ pub const MAPSHARE_SPARSE: u64 = 0x80;
 /// when the last region of it is unmapped; when its last user ends without that, or is killed, by the next open of it or
 /// by mapshare_sweep_named. Whoever has a region of it is a user, with this flag or without. A file is removed only by
 /// those that pass this flag too; a name of shared memory by any. Of what exists already, only what was made with this
-/// flag may be opened with it: -EEXIST.
+/// flag may be opened with it: -EEXIST. Regions of mapshare_open_fd and mapshare_receive count as users, but leave the
+/// name, as does whoever may not remove it (another user, in a sticky directory), to the next open or sweep. Users are
+/// counted by locks of fcntl(2): another user who may open the object can keep it alive by one, or hold up its opening,
+/// which is -EBUSY after 10 seconds.
 /// mode has to have 0600 and may have no execute bit, since the file is marked by its mode: sticky, and execute for
 /// nobody. A symbolic link in the last place of the path is -ELOOP.
 pub const MAPSHARE_UNLINK_LAST: u64 = 0x100;
@@ -83,7 +86,8 @@ pub const MAPSHARE_SEAL_SEAL: u32 = 0x1;
 pub const MAPSHARE_SEAL_SHRINK: u32 = 0x2;
 /// mapshare_seal: nobody makes it longer.
 pub const MAPSHARE_SEAL_GROW: u32 = 0x4;
-/// mapshare_seal: nobody writes. -EBUSY as long as anyone has it mapped writable.
+/// mapshare_seal: nobody writes. -EBUSY as long as anyone has it mapped shared from a descriptor that is open for
+/// writing; mapshare_seal tells the way.
 pub const MAPSHARE_SEAL_WRITE: u32 = 0x8;
 /// mapshare_seal: nobody writes but those who have it mapped writable already, as its owner. Since Linux 5.1.
 pub const MAPSHARE_SEAL_FUTURE_WRITE: u32 = 0x10;
@@ -114,6 +118,7 @@ pub struct mapshare_options {
     /// Bytes to map; 0 = from offset to the end of the file.
     pub length: u64,
     /// Bytes of address space to keep for growth, length included; 0 = length. Pointers stay while length <= reserve.
+    /// With length 0 it is at least what there is from offset to the end of the file.
     pub reserve: u64,
     /// MAPSHARE_READ_ONLY (0), MAPSHARE_READ_WRITE or MAPSHARE_COPY_ON_WRITE. Not O_RDWR, whose number is that of
     /// MAPSHARE_COPY_ON_WRITE.
@@ -136,7 +141,7 @@ pub struct mapshare_region_info {
     pub file_length: u64,
     /// Bytes in a page of this mapping; huge on hugetlbfs.
     pub page_size: u64,
-    /// Bytes of the region that are in memory now.
+    /// Bytes of the region that are in memory now, whoever has brought them there.
     pub resident: u64,
     /// Accesses that were turned into an error so far.
     pub faults: u64,
@@ -169,7 +174,7 @@ impl mapshare_options {
     pub(super) unsafe fn read(options: *const mapshare_options, size: usize) -> Result<Options> {
         let known = size_of::<mapshare_options>();
         if options.is_null() && size > 0 {
-            return Err(Error::NullArgument("options"));
+            return Err(Error::NullWithSize("options"));
         }
         if !options.is_null() && !ENDS.contains(&size) && size < known {
             return Err(Error::BadOptionsSize { size });

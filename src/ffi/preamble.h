@@ -42,7 +42,10 @@
  *                  bytes stay mapped all the same. After an exit without unmap the name stays until the next open of it
  *                  or mapshare_sweep_named.
  *   F_SETLK        Such locks of fcntl(2) are lost whenever their process closes any descriptor of the file, and so
- *                  when it unmaps a region of it. Those of mapshare_lock_range are not.
+ *                  when it unmaps a region of it. Those of mapshare_lock_range are not. Locks of fcntl and lockf to
+ *                  the end of the file (length 0) cover the bytes from 2^62 on as well, which this library locks for
+ *                  MAPSHARE_UNLINK_LAST and mutexes: such a lock waits for all users, and they for it. Lock up to a
+ *                  length.
  *   Pointers       Writing through a view of a MAPSHARE_READ_ONLY region, using one after its release, or passing a
  *                  buffer that is not there is a crash, as everywhere in C.
  *   Fork           A child has its parent's regions, under the same tokens, and shares their bytes; each process unmaps
@@ -76,7 +79,7 @@
  *   EACCES           more access asked than the file, descriptor or region grants; another user's name to create; a
  *                    path that MAPSHARE_BENEATH refuses
  *   ENXIO            the bytes do not exist in the file: shorter than the range at open, or cut short later
- *   ERANGE           offset + length leaves the region; nothing was copied
+ *   ERANGE           offset + length leaves the region; nothing was done
  *   ENOSPC           no room on the file system for the bytes written or created
  *   EIO              the device failed
  *   EBUSY            views, queue handles or locks of the region are still out, a call sleeps in it, or this one was

@@ -72,7 +72,8 @@ pub extern "C" fn mapshare_refresh(region: *mut mapshare_region) -> c_int {
     })
 }
 
-/// Changes what may be done with a region, up to what it was opened with.
+/// Changes what may be done with a region, up to what its descriptor grants: of mapshare_open_fd, what fd was opened
+/// for; of mapshare_receive, what was handed over; else the access that it was opened with.
 ///
 /// @param region  The region.
 /// @param access  MAPSHARE_READ_ONLY, or MAPSHARE_READ_WRITE for a shared region, MAPSHARE_COPY_ON_WRITE for a private
@@ -80,7 +81,7 @@ pub extern "C" fn mapshare_refresh(region: *mut mapshare_region) -> c_int {
 /// @return 0, or
 ///   -EBADF:  not an open region.
 ///   -EINVAL: access is unknown, or MAPSHARE_COPY_ON_WRITE asked of a shared region: that is decided at open.
-///   -EACCES: writing asked where the file was opened for reading only, or shared writing of a private region.
+///   -EACCES: writing asked where the descriptor is for reading only, or shared writing of a private region.
 ///   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through; or a call sleeps in the region.
 ///   -EPERM:  a seal forbids it.
 ///
@@ -125,7 +126,9 @@ pub extern "C" fn mapshare_length(region: *mut mapshare_region) -> i64 {
     guard("mapshare_length", || Ok(enter(region)?.length()))
 }
 
-/// What there is to know about a region. It asks the kernel for every page, so it is for people and tools.
+/// What there is to know about a region. The kernel counts the pages that are in memory, so it is for people and tools;
+/// before Linux 6.5, of a copy-on-write region, and of a file that this user may neither write nor owns, it looks at
+/// each page of the region, which takes minutes for a huge one.
 ///
 /// @param region    The region.
 /// @param ret_info  Receives the facts.
@@ -135,7 +138,7 @@ pub extern "C" fn mapshare_length(region: *mut mapshare_region) -> i64 {
 ///   -EINVAL: ret_info is NULL or info_size is 0.
 ///   -EIO, -ENOMEM: the kernel cannot answer.
 ///
-/// Threads: any. Signals: not in a handler. Source: fstat(2), mincore(2).
+/// Threads: any. Signals: not in a handler. Source: fstat(2), cachestat(2), mincore(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mapshare_info(
     region: *mut mapshare_region,

@@ -5,6 +5,8 @@
 //! hugetlbfs is the exception, where mapping extends the file: there the rest of the reserve is kept inaccessible
 //! and mapped as the region grows.
 
+mod resident;
+
 use super::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::guard;
 use super::hazard;
@@ -309,24 +311,6 @@ impl Mapping {
             Err(Errno::EINVAL) => self.advise(span, Advice::WillNeed),
             result => result,
         }
-    }
-
-    /// Bytes of the mapping that are in memory now.
-    pub(crate) fn resident(&self) -> Result<u64, Errno> {
-        let mut resident = 0;
-        let mut flags = [0u8; 1024];
-        let mut at = 0;
-        let end = whole_pages(self.length(), self.page_size())?;
-        while at < end {
-            let pages = ((end - at) / self.page_size()).min(flags.len());
-            // SAFETY: `at` is below the mapped length.
-            let address = unsafe { self.base.add(at) };
-            // SAFETY: the pages are ours and mapped, up to `end`.
-            unsafe { map::residency(address, self.page_size(), &mut flags[..pages]) }?;
-            resident += flags[..pages].iter().filter(|flag| **flag & 1 != 0).count();
-            at += pages * self.page_size();
-        }
-        Ok((resident * self.page_size()) as u64)
     }
 
     /// Changes what may be done with the pages; where that is less, no write is in flight and no view is out.

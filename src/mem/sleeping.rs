@@ -7,6 +7,8 @@ use super::hazard::{self, Count};
 use crate::sys::Errno;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::signal::SignalsBlocked;
+use crate::sys::socket::{self, Direction};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// The first pause, in nanoseconds; each is twice as long as the one before.
@@ -36,12 +38,10 @@ pub(crate) struct Sleeping {
 impl Sleeping {
     /// The wait begins; None for one without end.
     pub(crate) fn new(timeout: Option<Duration>) -> Sleeping {
-        let end =
-            |timeout: Duration| monotonic_ns().saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
         Sleeping {
             _asleep: hazard::asleep(),
             signals: SignalsBlocked::new(),
-            deadline: timeout.map(end),
+            deadline: timeout.map(end_of),
             pause: SHORTEST,
         }
     }
@@ -59,5 +59,37 @@ impl Sleeping {
         self.pause = (self.pause * 2).min(LONGEST);
         // It can fail in no other way: no descriptors, a time that is valid.
         self.signals.sleep(pause).map_err(|Errno(_)| Ended::Signal)
+    }
+}
+
+/// When a time that begins now has passed, in the time of `monotonic_ns`.
+fn end_of(timeout: Duration) -> u64 {
+    monotonic_ns().saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Makes an `attempt` on a socket, which does not wait, and again as long as it says EAGAIN and the socket is one to wait
+/// on. EAGAIN when the socket's own time has passed, EINTR when a handler ran.
+pub(crate) fn when_ready<T>(
+    socket: BorrowedFd,
+    direction: Direction,
+    mut attempt: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match attempt() {
+        Err(Errno::EAGAIN) if !socket::is_nonblocking(socket)? => {}
+        result => return result,
+    }
+    let signals = SignalsBlocked::new();
+    let deadline = socket::timeout(socket, direction)?.map(end_of);
+    loop {
+        let rest = deadline.map(|deadline| deadline.saturating_sub(monotonic_ns()));
+        let is_ready = signals.sleep_until_ready(socket, direction, rest)?;
+        match attempt() {
+            // KERNEL: a datagram socket that was shut down is always ready, and never has anything.
+            Err(Errno::EAGAIN) if is_ready && direction == Direction::In && socket::has_hung_up(socket)? => {
+                return Err(Errno::EPIPE);
+            }
+            Err(Errno::EAGAIN) if is_ready => {} // another thread was faster
+            result => return result,
+        }
     }
 }

@@ -12,9 +12,10 @@ use super::options::{Access, Options};
 use super::{Backing, Region, seal};
 use crate::error::{Error, HandOverError, Result};
 use crate::mem::paging::Paging;
+use crate::mem::sleeping::when_ready;
 use crate::sys::Errno;
 use crate::sys::file::{self, Granted, Kind, OpenMode};
-use crate::sys::socket::{self, Style};
+use crate::sys::socket::{self, Direction, Style};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 // LAYOUT: the message, all numbers little-endian, held there by `encode` and `decode`, which the test at the end reads
@@ -29,7 +30,7 @@ const VERSION: u32 = 1;
 const MESSAGE_LENGTH: usize = 32;
 
 /// Why memory is not sent for reading as it is.
-const NEEDS_SEAL: &str = "memory that is sent for reading could be opened for writing by whoever receives it; seal it first: \
+const NEEDS_SEAL: &str = "memory that is sent for reading or copy-on-write could be opened for writing by whoever receives it; seal it first: \
                           mapshare_seal(region, MAPSHARE_SEAL_FUTURE_WRITE | MAPSHARE_SEAL_SHRINK) leaves your own \
                           writing as it is";
 
@@ -100,7 +101,8 @@ impl HandOver {
     /// Sends it, as one message.
     pub(crate) fn send(&self, socket: BorrowedFd<'_>) -> Result<()> {
         check_socket(socket)?;
-        match socket::send(socket, &self.message.encode(), self.file.as_fd()) {
+        let bytes = self.message.encode();
+        match when_ready(socket, Direction::Out, || socket::send(socket, &bytes, self.file.as_fd())) {
             Ok(MESSAGE_LENGTH) => Ok(()),
             // Not of a message so short, which the kernel takes whole or not at all.
             Ok(_) => Err(refused(socket, Errno::EPIPE, "took a part of the message only; close it")),
@@ -215,6 +217,9 @@ impl Options {
         let opened = Opened { file, status, backing, writable, seals: memory.unwrap_or(0), user };
         options.map_existing(opened, Name::HandedOver).map_err(|error| match error {
             Error::NotMappable { .. } => alien("its descriptor is of no file that can be mapped"),
+            Error::FileTooShort { size, .. } => {
+                HandOverError::CutShort { size, offset: message.offset, length: message.length }.into()
+            }
             Error::System { call: "mmap", errno, .. } if [Errno::EACCES.0, Errno::EBADF.0].contains(&errno) => {
                 alien(GRANTS_LESS)
             }
@@ -230,7 +235,8 @@ impl Options {
             return Err(HandOverError::OutOfRange { offset: self.offset, length: self.length, limit }.into());
         }
         // The sum is at most the message's own end.
-        Ok(Options { offset: offset + self.offset, length, ..self.clone() })
+        // No file is made longer because of what a sender says.
+        Ok(Options { offset: offset + self.offset, length, create: false, ..self.clone() })
     }
 }
 
@@ -240,7 +246,8 @@ fn take(socket: BorrowedFd) -> Result<(Message, OwnedFd)> {
     let (mut done, mut descriptor) = (0, None);
     // Ours come in one piece. Others' may come in several over a stream.
     while done < MESSAGE_LENGTH {
-        let piece = socket::receive(socket, &mut bytes[done..]).map_err(|errno| match errno {
+        let piece = when_ready(socket, Direction::In, || socket::receive(socket, &mut bytes[done..]));
+        let piece = piece.map_err(|errno| match errno {
             Errno::EINTR | Errno::EAGAIN if done > 0 => alien("a part of it came, and then nothing"),
             errno => failed(socket, errno, "recvmsg"),
         })?;
@@ -256,13 +263,22 @@ fn take(socket: BorrowedFd) -> Result<(Message, OwnedFd)> {
         if done < MESSAGE_LENGTH {
             match socket::style(socket) {
                 Ok(Style::Stream) if piece.length > 0 => {}
-                Ok(Style::Stream | Style::Packets) if done == 0 && descriptor.is_none() => return Err(closed(socket)),
+                Ok(Style::Stream) if done == 0 && descriptor.is_none() => return Err(closed(socket)),
+                Ok(Style::Packets) if done == 0 && descriptor.is_none() && has_ended(socket) => {
+                    return Err(closed(socket));
+                }
                 _ => return Err(alien("it is too short")),
             }
         }
     }
     let message = Message::decode(&bytes)?;
     descriptor.map(|file| (message, file)).ok_or_else(|| alien("it carries no descriptor"))
+}
+
+/// Whether a socket of packets that gave an empty one has no more to give.
+fn has_ended(socket: BorrowedFd) -> bool {
+    // In this order, since nothing comes behind the end.
+    socket::has_hung_up(socket) == Ok(true) && socket::waiting_bytes(socket) == Ok(0)
 }
 
 /// Descriptors that were sent do not arrive where this process has no room for them.

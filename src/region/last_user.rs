@@ -34,6 +34,14 @@ pub(super) fn is_marked(status: &Status) -> bool {
     status.kind == Kind::Regular && status.mode & MARK_BITS == MARK
 }
 
+/// Why a file has got no user.
+pub(super) fn failure(call: &'static str, name: Name, errno: Errno) -> Error {
+    match errno {
+        Errno::EOPNOTSUPP => NameError::NoLastUser { file: name.into() }.into(),
+        errno => Error::system(call, name, errno),
+    }
+}
+
 /// A path as it was asked for, and what it led to when it was opened.
 pub(super) struct Found<'a> {
     pub(super) directory: BorrowedFd<'a>,
@@ -71,7 +79,7 @@ impl Options {
                 .and_then(|user| self.enter(user, found))
                 .unwrap_or(Entry::Plain));
         }
-        let failed = |errno| Error::system("fcntl", name, errno);
+        let failed = |errno| failure("fcntl", name, errno);
         let home = Home::of(self, found.directory, found.path).map_err(failed)?;
         let user = LastUser::new(found.file, Some(home)).map_err(failed)?;
         if !user.is_dead().map_err(failed)? {

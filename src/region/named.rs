@@ -82,7 +82,8 @@ fn folder() -> &'static Path {
 fn path_of(name: &OsStr) -> Result<PathBuf> {
     let refused = |reason| Err(NameError::Invalid { name: Name::Path(Path::new(name)).into(), reason }.into());
     match without_slash(name)? {
-        b"" => refused("is empty"),
+        b"" if name.is_empty() => refused("is empty"),
+        b"" => refused("is only a slash"),
         b"." | b".." => refused("is that of a directory"),
         bare => Ok(folder().join(OsStr::from_bytes(bare))),
     }

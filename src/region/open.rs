@@ -201,6 +201,11 @@ impl Options {
             Errno::ENOSYS if self.beneath => {
                 NameError::NoBeneath { reason: "this kernel has no openat2, which came with Linux 5.6" }.into()
             }
+            Errno::EACCES => Error::AccessDenied {
+                access: "the look-up",
+                file: name.into(),
+                remedy: "change the permissions of the directories on its path",
+            },
             errno => Error::system(call, name, errno),
         }
     }
@@ -234,7 +239,7 @@ impl Options {
             let home = Home::of(self, directory, path)?;
             LastUser::of_new(file.as_fd(), status.mode, home)
         });
-        let user = user.transpose().map_err(failed("marking"))?;
+        let user = user.transpose().map_err(|errno| last_user::failure("marking", name, errno))?;
         let opened = Opened { file, status, backing: self.backing(), writable: true, seals: 0, user };
         let region = self.map_new(opened, name)?;
         match new.publish(region.file(), &file_name) {

@@ -245,3 +245,15 @@ pub(crate) unsafe fn residency(address: NonNull<u8>, page_size: usize, pages: &m
     let result = unsafe { libc::mincore(address.as_ptr().cast(), length, pages.as_mut_ptr()) };
     Errno::check(result).map(drop)
 }
+
+/// Pages of a file's range that are in memory, whoever has brought them there (cachestat(2)). KERNEL: since 6.5, and not
+/// of hugetlbfs; before 6.5 ENOSYS.
+pub(crate) fn cached_pages(fd: BorrowedFd, offset: u64, length: u64) -> Result<u64, Errno> {
+    const SYS_CACHESTAT: libc::c_long = 451; // one number on all architectures
+    let range = [offset, length];
+    // In memory, changed, being written, evicted, evicted recently.
+    let mut counts = [0u64; 5];
+    // SAFETY: the kernel reads the two numbers of the range and fills in the five counts.
+    let result = unsafe { libc::syscall(SYS_CACHESTAT, fd.as_raw_fd(), range.as_ptr(), counts.as_mut_ptr(), 0) };
+    if result == 0 { Ok(counts[0]) } else { Err(Errno::last()) }
+}

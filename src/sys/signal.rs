@@ -1,8 +1,10 @@
 //! Signals: sigaction(2), sigprocmask(2), and what the kernel tells a handler.
 
 use super::Errno;
+use super::socket::Direction;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// A SIGBUS as it was delivered to a handler.
 pub(crate) struct Delivery {
@@ -294,11 +296,27 @@ impl SignalsBlocked {
     }
     /// Sleeps with the signals of before let in; EINTR when a handler has run (ppoll(2), which no SA_RESTART restarts).
     pub(crate) fn sleep(&self, nanoseconds: u64) -> Result<(), Errno> {
-        let time = libc::timespec {
+        self.poll(&mut [], Some(nanoseconds)).map(drop)
+    }
+
+    /// As `sleep`, until a socket is ready, or for ever where no time is given; whether it was ready.
+    pub(crate) fn sleep_until_ready(
+        &self,
+        socket: BorrowedFd,
+        direction: Direction,
+        nanoseconds: Option<u64>,
+    ) -> Result<bool, Errno> {
+        let asked = libc::pollfd { fd: socket.as_raw_fd(), events: direction.events(), revents: 0 };
+        self.poll(&mut [asked], nanoseconds).map(|ready| ready > 0)
+    }
+
+    fn poll(&self, asked: &mut [libc::pollfd], nanoseconds: Option<u64>) -> Result<i32, Errno> {
+        let time = nanoseconds.map(|nanoseconds| libc::timespec {
             tv_sec: (nanoseconds / 1_000_000_000).cast_signed(),
             tv_nsec: (nanoseconds % 1_000_000_000).cast_signed(),
-        };
-        // SAFETY: no descriptors; the time and the set, which `new` has filled, are ours and stay for the call.
-        Errno::check(unsafe { libc::ppoll(std::ptr::null_mut(), 0, &time, &self.before) }).map(drop)
+        });
+        let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the descriptors, the time and the set, which `new` has filled, are ours and stay for the call.
+        Errno::check(unsafe { libc::ppoll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, time, &self.before) })
     }
 }

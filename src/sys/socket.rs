@@ -3,6 +3,7 @@
 use super::Errno;
 use std::mem::{MaybeUninit, size_of, size_of_val};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// Room for what comes beside the bytes: a few descriptors, and what a program may have asked its socket for as well
 /// (SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD). In u64, since the kernel aligns each part so.
@@ -27,7 +28,7 @@ pub(crate) struct Received {
 
 /// Whether it is a Unix socket; ENOTSOCK when it is none at all.
 pub(crate) fn is_unix(fd: BorrowedFd) -> Result<bool, Errno> {
-    option(fd, libc::SO_DOMAIN).map(|domain| domain == libc::AF_UNIX)
+    option(fd, libc::SO_DOMAIN, 0i32).map(|domain| domain == libc::AF_UNIX)
 }
 
 /// How a socket cuts what goes over it.
@@ -37,22 +38,75 @@ pub(crate) enum Style {
     Stream,
     /// Messages, which may be empty.
     Datagrams,
-    /// Messages; an empty one cannot be told from the end.
+    /// Messages; the end looks like an empty one.
     Packets,
 }
 
 pub(crate) fn style(fd: BorrowedFd) -> Result<Style, Errno> {
-    Ok(match option(fd, libc::SO_TYPE)? {
+    Ok(match option(fd, libc::SO_TYPE, 0i32)? {
         libc::SOCK_STREAM => Style::Stream,
         libc::SOCK_DGRAM => Style::Datagrams,
         _ => Style::Packets,
     })
 }
 
-fn option(fd: BorrowedFd, name: i32) -> Result<i32, Errno> {
-    let mut value: i32 = 0;
-    let mut size = size_of::<i32>() as libc::socklen_t;
-    // SAFETY: room for an int, and for its size.
+/// Which way something goes over a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    In,
+    Out,
+}
+
+impl Direction {
+    /// What poll(2) calls being ready for it.
+    pub(super) fn events(self) -> i16 {
+        match self {
+            Direction::In => libc::POLLIN,
+            Direction::Out => libc::POLLOUT,
+        }
+    }
+}
+
+/// How long a call waits on the socket at most; None for one without end (SO_RCVTIMEO, SO_SNDTIMEO).
+pub(crate) fn timeout(fd: BorrowedFd, direction: Direction) -> Result<Option<Duration>, Errno> {
+    let name = match direction {
+        Direction::In => libc::SO_RCVTIMEO,
+        Direction::Out => libc::SO_SNDTIMEO,
+    };
+    let time = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let time = option(fd, name, time)?;
+    let (seconds, microseconds) = (time.tv_sec.unsigned_abs(), time.tv_usec.unsigned_abs());
+    let time = Duration::from_secs(seconds) + Duration::from_micros(microseconds);
+    Ok((!time.is_zero()).then_some(time))
+}
+
+/// Whether calls on it do not wait (O_NONBLOCK).
+pub(crate) fn is_nonblocking(fd: BorrowedFd) -> Result<bool, Errno> {
+    // SAFETY: F_GETFL only asks.
+    let flags = Errno::check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    Ok(flags & libc::O_NONBLOCK != 0)
+}
+
+/// Whether the other side has closed.
+pub(crate) fn has_hung_up(fd: BorrowedFd) -> Result<bool, Errno> {
+    let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: one descriptor, whose struct is ours; it does not wait.
+    Errno::check(unsafe { libc::poll(&raw mut asked, 1, 0) })?;
+    Ok(asked.revents & (libc::POLLHUP | libc::POLLRDHUP) != 0)
+}
+
+/// Bytes that have come and that nobody has taken yet (unix(7), SIOCINQ).
+pub(crate) fn waiting_bytes(fd: BorrowedFd) -> Result<u64, Errno> {
+    let mut bytes: i32 = 0;
+    // SAFETY: room for an int.
+    Errno::check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
+/// An option's value, which is of the type of `value`.
+fn option<T: Copy>(fd: BorrowedFd, name: i32, mut value: T) -> Result<T, Errno> {
+    let mut size = size_of::<T>() as libc::socklen_t;
+    // SAFETY: room for a value of the type, and for its size; the kernel fills in numbers.
     let result =
         unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw mut value).cast(), &raw mut size) };
     Errno::check(result)?;
@@ -71,8 +125,8 @@ fn message(piece: &mut libc::iovec, parts: &mut [u64]) -> libc::msghdr {
     message
 }
 
-/// Sends `bytes` and a descriptor as one message; EPIPE, never SIGPIPE, when the other side has closed. How many bytes
-/// went out.
+/// Sends `bytes` and a descriptor as one message, without waiting; EPIPE, never SIGPIPE, when the other side has closed.
+/// How many bytes went out.
 pub(crate) fn send(fd: BorrowedFd, bytes: &[u8], carried: BorrowedFd) -> Result<usize, Errno> {
     const CARRIED: u32 = size_of::<i32>() as u32;
     let mut piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
@@ -92,17 +146,18 @@ pub(crate) fn send(fd: BorrowedFd, bytes: &[u8], carried: BorrowedFd) -> Result<
     // SAFETY: as above.
     unsafe { data.write_unaligned(carried.as_raw_fd()) };
     // SAFETY: the message names the bytes, which are only read, and the parts; both stay for the call.
-    let sent = unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
+    let sent = unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
     usize::try_from(sent).map_err(|_| Errno::last())
 }
 
-/// Takes one message, or of a stream as many bytes as there are and fit, with what came along.
+/// Takes one message, or of a stream as many bytes as there are and fit, with what came along; it does not wait.
 pub(crate) fn receive(fd: BorrowedFd, buffer: &mut [u8]) -> Result<Received, Errno> {
     let mut piece = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut parts = [0u64; ROOM];
     let mut message = message(&mut piece, &mut parts);
     // SAFETY: the message names the buffer and the parts, which are ours and stay for the call.
-    let length = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+    let length =
+        unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT) };
     let length = usize::try_from(length).map_err(|_| Errno::last())?;
     let mut received = Received {
         length,
