@@ -83,7 +83,7 @@ fn fields(header: &str, name: &str) -> Vec<String> {
 fn structs_and_constants_are_laid_out_as_listed() {
     let header = fs::read_to_string(package().join("include/mapshare.h")).expect("the header");
     let mut lines = String::new();
-    for name in ["mapshare_options", "mapshare_region_info", "mapshare_owner"] {
+    for name in ["mapshare_options", "mapshare_region_info", "mapshare_owner", "mapshare_queue_state"] {
         let _ = writeln!(lines, "    printf(\"sizeof({name}) %zu\\n\", sizeof({name}));");
         for field in fields(&header, name) {
             let _ = writeln!(
