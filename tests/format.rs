@@ -13,18 +13,18 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn region(folder: &Folder) -> Opened {
-    Door::C.open(folder.join("file"), &create(1 << 17)).unwrap()
+    Door::C.open(folder.join("file"), &create(1 << 17)).expect("good")
 }
 
 fn new_cell(folder: &Folder, length: u64) -> Opened {
     let region = region(folder);
-    region.init_cell(0, length).unwrap();
+    region.init_cell(0, length).expect("good");
     region
 }
 
 fn new_queue(folder: &Folder, capacity: u64, flags: u32) -> Opened {
     let region = region(folder);
-    region.init_queue(0, capacity, flags).unwrap();
+    region.init_queue(0, capacity, flags).expect("good");
     region
 }
 
