@@ -115,7 +115,7 @@ fn a_program_with_a_fault_dies_under_the_same_tools() {
 
 /// Examples that need another one beside them, and have a test of their own below.
 fn is_half_of_a_pair(source: &Path) -> bool {
-    ["two_programs", "named"].iter().any(|name| source.file_stem() == Some(name.as_ref()))
+    ["two_programs", "named", "latest_price", "pipeline"].iter().any(|name| source.file_stem() == Some(name.as_ref()))
 }
 
 #[test]
@@ -187,6 +187,16 @@ fn a_name_is_shared_with_pythons_own_module_and_goes_in_the_end() {
     let name = Name::new();
     run_pair("named", &Folder::new(), &[name.text()], &[name.text()]);
     assert!(!name.exists());
+}
+
+#[test]
+fn the_latest_price_and_the_pipeline_go_from_c_to_python() {
+    if !exists("python3") {
+        return skip("no python3");
+    }
+    for name in ["latest_price", "pipeline"] {
+        run_pair(name, &Folder::new(), &["shared"], &["shared"]);
+    }
 }
 
 /// Runs an example in C and the one in Python that goes with it, each with its arguments.

@@ -222,11 +222,11 @@ fn a_child_publishes_as_a_participant_of_its_own() {
 fn child_publishes(door: Door) {
     let folder = Folder::new();
     let region = open(door, &folder, 64);
-    region.publish(AT, &pattern(1, 64)).unwrap();
+    region.publish(AT, &pattern(1, 64)).expect("good");
     let child = || i32::from(region.publish(AT, &pattern(2, 64)).is_err());
     assert_eq!(forked(child), 0);
     assert_eq!(region.read_cell(AT, 64), Ok((2, pattern(2, 64))));
-    region.publish(AT, &pattern(3, 64)).unwrap();
+    region.publish(AT, &pattern(3, 64)).expect("good");
 }
 
 #[test]

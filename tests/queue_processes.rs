@@ -25,8 +25,9 @@ struct Random(u64);
 
 impl Random {
     fn new(test: &str) -> Random {
-        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-        let seed: u64 = std::env::var("MAPSHARE_SEED").map_or(time.into(), |seed| seed.parse().unwrap());
+        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let seed = std::env::var("MAPSHARE_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| u64::from(time.subsec_nanos()));
         println!("{test}: MAPSHARE_SEED={seed}");
         Random(seed | 1)
     }
@@ -267,9 +268,9 @@ fn a_file_cut_short_is_a_code_from_every_function_and_no_end_of_the_program() {
             let file = std::fs::OpenOptions::new().write(true).open(folder.join("file")).unwrap();
             file.set_len(4096).unwrap();
             // SAFETY: bytes of the message, of which the queue has lost the page.
-            assert_eq!(unsafe { peeked.add(9000).read_volatile() }, 0);
+            assert_eq!(unsafe { peeked.wrapping_add(9000).read_volatile() }, 0);
             // SAFETY: 10000 bytes are ours; the writing goes nowhere.
-            unsafe { reserved.add(5000).write_volatile(1) };
+            unsafe { reserved.wrapping_add(5000).write_volatile(1) };
             refused(producer.commit(10_000), ENXIO, &[]);
             refused(consumer.consume(), ENXIO, &[]);
             refused(consumer.info(), ENXIO, &[]);

@@ -12,6 +12,3 @@ mod object;
 mod place;
 pub(crate) mod queue;
 mod sleep;
-
-#[cfg(test)]
-mod tests;

@@ -10,6 +10,8 @@ UNLINK_LAST, NO_HANDLER = 256, 512
 READ_ONLY, READ_WRITE, COPY_ON_WRITE = 0, 1, 2
 FLUSH_ASYNC = 1
 LOCK_SHARED, LOCK_EXCLUSIVE = 1, 2
+QUEUE_SINGLE_PRODUCER, QUEUE_SINGLE_CONSUMER = 1, 2
+PRODUCER, CONSUMER = 1, 2
 SEAL_SEAL, SEAL_SHRINK, SEAL_GROW, SEAL_WRITE, SEAL_FUTURE_WRITE = 1, 2, 4, 8, 16
 
 
@@ -101,6 +103,24 @@ for _name, _arguments in {
     "mutex_recover": [_POINTER, _U64],
     "mutex_unlock": [_POINTER, _U64],
     "mutex_owner": [_POINTER, _U64, _POINTER, _SIZE],
+    "cell_footprint": [_U64],
+    "cell_init": [_POINTER, _U64, _U64],
+    "cell_publish": [_POINTER, _U64, _POINTER, _SIZE],
+    "cell_read": [_POINTER, _U64, _POINTER, _SIZE, _POINTER],
+    "cell_wait": [_POINTER, _U64, _U64, ctypes.c_int64],
+    "queue_footprint": [_U64],
+    "queue_init": [_POINTER, _U64, _U64, _U32],
+    "queue_open": [_POINTER, _U64, _U32, _POINTER],
+    "queue_push": [_POINTER, _POINTER, _SIZE, ctypes.c_int64],
+    "queue_pop": [_POINTER, _POINTER, _SIZE, ctypes.c_int64],
+    "queue_reserve": [_POINTER, _SIZE, ctypes.c_int64, _POINTER],
+    "queue_commit": [_POINTER, _SIZE],
+    "queue_peek": [_POINTER, ctypes.c_int64, _POINTER],
+    "queue_consume": [_POINTER],
+    "queue_cancel": [_POINTER],
+    "queue_info": [_POINTER, _POINTER, _SIZE],
+    "queue_end": [_POINTER],
+    "queue_close": [_POINTER],
     **{
         f"atomic_{operation}_u{8 * ctypes.sizeof(word)}": [_POINTER, _U64, *[word] * values, *[_POINTER] * results]
         for word in (_U32, _U64)
@@ -117,7 +137,8 @@ for _name, _arguments in {
 }.items():
     _function = getattr(library, "mapshare_" + _name)
     _function.argtypes, _function.errcheck = _arguments, _checked
-library.mapshare_length.restype = library.mapshare_sweep_named.restype = ctypes.c_int64
+for _name in "length sweep_named cell_footprint queue_footprint queue_pop queue_peek".split():
+    getattr(library, "mapshare_" + _name).restype = ctypes.c_int64
 
 
 def open_region(path, **options):
@@ -158,6 +179,18 @@ def read(region, offset, length):
 
 def write(region, offset, data):
     library.mapshare_write(region, offset, data, len(data))
+
+
+def open_queue(region, offset, role):
+    queue = ctypes.c_void_p()
+    library.mapshare_queue_open(region, offset, role, ctypes.byref(queue))
+    return queue
+
+
+def pop(queue, timeout_ns=0, capacity=1 << 16):
+    buffer = ctypes.create_string_buffer(capacity)
+    length = library.mapshare_queue_pop(queue, buffer, capacity, timeout_ns)
+    return buffer.raw[:length]
 
 
 def atomic(region, offset, operation, *values, bits=64):

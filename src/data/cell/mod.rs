@@ -22,8 +22,6 @@ use crate::error::{Error, Result};
 use crate::mem::buffer::{Destination, Source};
 use crate::mem::layout;
 use crate::mem::word::Words;
-#[cfg(test)]
-pub(super) use protocol::init;
 use protocol::{Shape, Slots};
 use std::time::Duration;
 

@@ -41,9 +41,6 @@ use crate::mem::word::Words;
 pub use ring::QueueInfo;
 use std::time::Duration;
 
-#[cfg(test)]
-pub(super) use {consumer::Consumer as RingConsumer, producer::Producer as RingProducer, ring::*};
-
 const KIND: &str = "queue";
 const OBJECT: &str = "a queue";
 /// So long the end of a queue waits for reservations of others.
@@ -175,7 +172,7 @@ impl Producer {
     /// As `push`.
     #[inline(always)]
     pub fn reserve(&mut self, length: u64, timeout: Option<Duration>) -> Result<*mut u8> {
-        self.run(|member| Ok(member.reserve(length, timeout)?)).map(|at| self.member.place().holder.address(at))
+        self.run(|member| member.reserve(length, timeout)).map(|at| self.member.place().holder.address(at))
     }
 
     /// Sends the first `length` bytes of the reservation as a message.
