@@ -23,6 +23,7 @@
 //! other threads. After a clone that ran no fork handlers, a foreign record is neither freed nor waited for: the answer
 //! is `Blocked`.
 
+mod count;
 mod owner;
 
 use crate::mem::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence as full_fence};
@@ -30,6 +31,7 @@ use crate::mem::backoff::{Backoff, Waited};
 use crate::mem::{current, fence};
 use crate::sys::signal::SignalsBlocked;
 use crate::sys::{Errno, map, process};
+pub(crate) use count::Count;
 use owner::Owner;
 pub(crate) use owner::{Fate, ThreadNumber};
 
@@ -354,34 +356,6 @@ impl Drop for Hazard {
     fn drop(&mut self) {
         // ORDER: Release, partner: the load in `names`: the use of the object ends before.
         self.cell.store(IDLE, Ordering::Release);
-    }
-}
-
-/// One more in a counter of this thread's record, until it is dropped. Async-signal-safe.
-///
-/// The low 16 bits are the count; the others change each time it goes down: who reads the same value twice knows that
-/// it did not go down in between.
-pub(crate) struct Count(Option<&'static AtomicU64>);
-
-impl Count {
-    const MASK: u64 = (1 << 16) - 1;
-
-    fn up(counter: Option<&'static AtomicU64>) -> Count {
-        Count::add(counter, 1);
-        Count(counter)
-    }
-
-    fn add(counter: Option<&AtomicU64>, step: u64) {
-        if let Some(counter) = counter {
-            // ORDER: Release, partner: the load in `is_asleep`: what was published and withdrawn before stays before.
-            counter.fetch_add(step, Ordering::Release);
-        }
-    }
-}
-
-impl Drop for Count {
-    fn drop(&mut self) {
-        Count::add(self.0, Count::MASK);
     }
 }
 
