@@ -1582,7 +1582,8 @@ int mapshare_cell_wait(struct mapshare_region *region, uint64_t offset, uint64_t
  * How many bytes a queue takes.
  *
  * @param capacity  Bytes of message space: a message takes its own, rounded up to 8, and 8 more. A message of up to
- *                  capacity bytes always fits into an empty queue.
+ *                  capacity bytes always fits into an empty queue; one of more than half of that may have to wait there
+ *                  until a consumer comes by, since it lies in one piece and may have to begin at the front.
  * @return The bytes, a multiple of 64, or
  *   -EINVAL: capacity is 0.
  *   -ERANGE: capacity is more than 2^56.
