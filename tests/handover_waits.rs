@@ -19,8 +19,10 @@ fn anonymous(door: Door, length: u64) -> Opened {
 
 /// Runs `call` while another thread sends this one signals, as soon as it sleeps in the kernel.
 fn under_signals<T>(call: impl FnOnce() -> T) -> T {
-    // SAFETY: they only ask.
-    let (thread, number) = unsafe { (pthread_self(), gettid()) };
+    // SAFETY: it only asks.
+    let thread = unsafe { pthread_self() };
+    // SAFETY: it only asks.
+    let number = unsafe { gettid() };
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
