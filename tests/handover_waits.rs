@@ -19,9 +19,9 @@ fn anonymous(door: Door, length: u64) -> Opened {
 
 /// Runs `call` while another thread sends this one signals, as soon as it sleeps in the kernel.
 fn under_signals<T>(call: impl FnOnce() -> T) -> T {
-    // SAFETY: no arguments, no failure.
+    // SAFETY: it only asks.
     let thread = unsafe { pthread_self() };
-    // SAFETY: as above.
+    // SAFETY: it only asks.
     let number = unsafe { gettid() };
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {

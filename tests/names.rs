@@ -102,6 +102,8 @@ fn names_are_one_part_of_a_path() {
             refused(door.open_named(bad, &common::create(4096)), EINVAL, &[&format!("'{bad}'"), "shared memory"]);
             refused(door.unlink_named(bad), EINVAL, &[&format!("'{bad}'")]);
         }
+        refused(door.open_named("", &with(0)), EINVAL, &["is empty"]);
+        refused(door.open_named("/", &with(0)), EINVAL, &["is only a slash"]);
         for bad in ["//", "a/b", "/a/", "//a"] {
             refused(door.sweep_named(bad), EINVAL, &["slash"]);
         }

@@ -123,7 +123,8 @@ fn anonymous_memory_is_sent_for_reading_only_with_a_seal_that_keeps_it_so() {
             let region = anonymous(door, 4096, 0);
             region.seal(seals).unwrap();
             for access in [RO, COW] {
-                refused(region.send(one.as_raw_fd(), access), EPERM, &["mapshare_seal", "MAPSHARE_SEAL_FUTURE_WRITE"]);
+                let words = ["for reading or copy-on-write", "mapshare_seal", "MAPSHARE_SEAL_FUTURE_WRITE"];
+                refused(region.send(one.as_raw_fd(), access), EPERM, &words);
             }
             // One that came over a socket is memory as well.
             region.send(one.as_raw_fd(), RW).unwrap();
