@@ -160,10 +160,18 @@ fn permissions_are_the_users_own() {
             for access in [MAPSHARE_READ_ONLY, MAPSHARE_READ_WRITE, MAPSHARE_COPY_ON_WRITE] {
                 refused(door.open(&closed, &with(access)), EACCES, &["c'"]);
                 refused(door.open(&writable, &with(access)), EACCES, &["w'"]);
-                refused(door.open(folder.join("shut/file"), &with(access)), EACCES, &["shut/file'", "directories on its path"]);
+                refused(
+                    door.open(folder.join("shut/file"), &with(access)),
+                    EACCES,
+                    &["shut/file'", "directories on its path"],
+                );
             }
             refused(door.open(folder.join("fixed/new"), &common::create(1)), EACCES, &["fixed/new'"]);
-            refused(door.open(folder.join("shut/new"), &common::create(1)), EACCES, &["shut/new'", "directories on its path"]);
+            refused(
+                door.open(folder.join("shut/new"), &common::create(1)),
+                EACCES,
+                &["shut/new'", "directories on its path"],
+            );
         }
         assert_eq!(files::length_of(&readable), 4096);
     });
