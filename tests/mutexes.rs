@@ -2,12 +2,11 @@
 
 mod common;
 
-use common::process::{Partner, become_nobody, forked, is_root, listen, role, tell, watchdog};
+use common::process::{Partner, become_nobody, eventually, forked, is_root, listen, role, tell, watchdog};
 use common::words::Do;
 use common::*;
 use libc::*;
 use std::thread;
-use std::time::{Duration, Instant};
 
 /// Longer than anything here takes.
 const LONG: i64 = 20_000_000_000;
@@ -17,15 +16,6 @@ fn open(door: Door, folder: &Folder) -> Opened {
     let region = door.open(folder.join("file"), &common::create(8192)).expect("good");
     region.init_mutex(AT).expect("good");
     region
-}
-
-#[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < end, "never: {what}");
-        thread::yield_now();
-    }
 }
 
 #[test]
@@ -54,7 +44,7 @@ fn a_lock_belongs_to_one_thread_until_it_frees_it() {
                 region.unlock(AT).unwrap();
                 locked
             });
-            until("somebody waits", || region.owner(AT).unwrap().waiters == 1);
+            eventually("somebody waits", || region.owner(AT).unwrap().waiters == 1);
             region.unlock(AT).unwrap();
             assert_eq!(waiter.join().unwrap(), Ok(false));
         });
@@ -137,7 +127,7 @@ fn a_killed_owner_is_told_to_newcomers_and_to_sleepers_until_one_has_recovered()
         assert!(owner.pid != std::process::id() && owner.alive == 1);
         refused(region.lock(AT, 0), ETIMEDOUT, &[]);
         partner.kill();
-        until("it is dead", || region.owner(AT).unwrap().alive == 0);
+        eventually("it is dead", || region.owner(AT).unwrap().alive == 0);
         assert_eq!(region.lock(AT, 0), Ok(true), "a newcomer is told, also one that only tries");
         region.unlock(AT).unwrap();
         assert_eq!(region.lock(AT, 0), Ok(true), "nobody has recovered");
@@ -149,7 +139,7 @@ fn a_killed_owner_is_told_to_newcomers_and_to_sleepers_until_one_has_recovered()
         let partner = start();
         thread::scope(|scope| {
             let sleeper = scope.spawn(|| region.lock(AT, LONG).inspect(|_| region.unlock(AT).unwrap()));
-            until("somebody waits", || region.owner(AT).unwrap().waiters == 1);
+            eventually("somebody waits", || region.owner(AT).unwrap().waiters == 1);
             partner.kill();
             assert_eq!(sleeper.join().unwrap(), Ok(true), "a sleeper is told");
         });
@@ -162,7 +152,7 @@ fn a_thread_that_ends_with_a_lock_has_died_with_it() {
         let folder = Folder::new();
         let region = open(door, &folder);
         thread::scope(|scope| drop(scope.spawn(|| region.lock(AT, 0).unwrap()).join()));
-        until("its destructors have run", || region.lock(AT, LONG) == Ok(true));
+        eventually("its destructors have run", || region.lock(AT, LONG) == Ok(true));
         region.recover(AT).unwrap();
         region.unlock(AT).unwrap();
         assert_eq!(region.lock(AT, 0), Ok(false));

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::process::{Partner, StopAtEnd, listen, role, tell, watchdog};
+use common::process::{Partner, StopAtEnd, eventually, listen, role, tell, watchdog};
 use common::words::Do;
 use common::*;
 use libc::*;
@@ -18,16 +18,6 @@ const AT: u64 = 4096 + 8;
 
 fn open(door: Door, folder: &Folder) -> Opened {
     door.open(folder.join("file"), &common::create(8192)).expect("good")
-}
-
-/// Tries again until it is so; fails when it never is.
-#[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < end, "never: {what}");
-        thread::yield_now();
-    }
 }
 
 #[test]
@@ -97,7 +87,7 @@ fn processes_meet_on_a_word_at_other_addresses_and_offsets() {
             partner.hears("sleeping");
             if round % 2 == 0 {
                 // Once it is found asleep its sleep is ended; it then looks, finds the old number and sleeps again.
-                until("it sleeps", || region.wake(AT, 1).unwrap() == 1);
+                eventually("it sleeps", || region.wake(AT, 1).unwrap() == 1);
                 woken += 1;
             }
             assert_eq!(region.atomic(AT, Do::Add(1u32)), Ok(round));
@@ -124,12 +114,12 @@ fn as_many_wake_as_were_asked_for() {
                 });
             }
             for woken in 1..SLEEPERS {
-                until("another one sleeps", || region.wake(AT, 1).unwrap() == 1);
-                until("it returns", || returned.load(Relaxed) == woken.into());
+                eventually("another one sleeps", || region.wake(AT, 1).unwrap() == 1);
+                eventually("it returns", || returned.load(Relaxed) == woken.into());
             }
             assert_eq!(region.wake(AT, 0), Ok(0));
             assert_eq!(region.wake(AT + 4, u32::MAX), Ok(0), "on another word");
-            until("the last one sleeps", || region.wake(AT, u32::MAX).unwrap() == 1);
+            eventually("the last one sleeps", || region.wake(AT, u32::MAX).unwrap() == 1);
         });
     }
 }
@@ -142,7 +132,7 @@ fn a_change_without_a_wake_is_noticed() {
         let region = open(door, &folder);
         thread::scope(|scope| {
             let sleeper = scope.spawn(|| region.wait(AT, 0, LONG));
-            until("it sleeps", || is_asleep(&region));
+            eventually("it sleeps", || is_asleep(&region));
             region.atomic(AT, Do::Store(1u32)).unwrap();
             assert_eq!(sleeper.join().unwrap(), Ok(()));
         });
@@ -171,7 +161,7 @@ fn a_file_cut_short_under_a_sleeper_ends_its_sleep() {
         let region = open(door, &folder);
         thread::scope(|scope| {
             let sleeper = scope.spawn(|| region.wait(AT, 0, LONG));
-            until("it sleeps", || is_asleep(&region));
+            eventually("it sleeps", || is_asleep(&region));
             File::options().write(true).open(folder.join("file")).unwrap().set_len(4096).unwrap();
             refused(sleeper.join().unwrap(), ENXIO, &["cut short"]);
         });
@@ -186,7 +176,7 @@ fn while_a_call_sleeps_in_a_region_what_needs_it_alone_is_refused_at_once() {
         let token = region.token();
         thread::scope(|scope| {
             let sleeper = scope.spawn(move || token.wait(AT, 0, LONG));
-            until("it sleeps", || is_asleep(&region));
+            eventually("it sleeps", || is_asleep(&region));
             for _ in 0..1000 {
                 refused(token.unmap(), EBUSY, &["sleeps in it"]);
                 refused(token.protect(MAPSHARE_READ_ONLY), EBUSY, &["sleeps in it"]);
@@ -225,7 +215,7 @@ fn a_signal_handler_ends_the_wait_even_one_that_restarts_calls() {
                         this.store(unsafe { pthread_self() }, Relaxed);
                         region.wait(AT, 0, LONG)
                     });
-                    until("the wait is over", || {
+                    eventually("the wait is over", || {
                         let thread = this.load(Relaxed);
                         if thread != 0 && !over.load(Relaxed) {
                             // SAFETY: the thread has not been joined.

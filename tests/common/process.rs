@@ -244,7 +244,7 @@ impl Drop for StopAtEnd<'_> {
 
 /// Waits until it is so; fails when it has not become so in ten seconds.
 #[track_caller]
-pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{what}: not in ten seconds");
