@@ -58,6 +58,45 @@ fn a_name_goes_with_the_last_region_whoever_has_it() {
 }
 
 #[test]
+fn whoever_was_handed_a_region_is_a_user_of_its_name() {
+    in_own_process(whoever_was_handed_a_region_is_a_user_of_its_name, || {
+        for door in DOORS {
+            let name = Name::new();
+            let (here, there) = sockets::pair(SOCK_STREAM);
+            let made = door.open_named(name.text(), &new_last(4096)).unwrap();
+            made.send(here.as_raw_fd(), RW).unwrap();
+            let received = door.receive(there.as_raw_fd(), &with(RW)).unwrap();
+            drop(made);
+            assert_eq!(door.sweep_named(name.text()), Ok(0), "it is in use");
+            received.write(0, b"here").unwrap();
+            drop(received);
+            assert_eq!(door.sweep_named(name.text()), Ok(1), "nobody is left");
+            assert!(!name.exists());
+        }
+    });
+}
+
+#[test]
+fn a_file_beneath_a_directory_goes_with_its_last_user_from_there_and_nowhere_else() {
+    for door in DOORS {
+        let folder = Folder::new();
+        fs::create_dir(folder.join("inside")).unwrap();
+        symlink("inside", folder.join("link")).unwrap();
+        let directory = fs::File::open(folder.join(".")).unwrap();
+        let last = new_last(4096);
+        let options = mapshare_options { flags: last.flags | MAPSHARE_BENEATH, ..last };
+        let open = |path: &str| door.open_at(directory.as_raw_fd(), path, &options);
+        let (one, other) = (open("inside/file").unwrap(), open("inside/file").unwrap());
+        refused(open("link/file"), ELOOP, &["MAPSHARE_BENEATH"]);
+        refused(open("inside/../../file"), EACCES, &["MAPSHARE_BENEATH"]);
+        drop(one);
+        assert!(folder.join("inside/file").exists(), "one user is left");
+        drop(other);
+        assert!(!folder.join("inside/file").exists());
+    }
+}
+
+#[test]
 fn what_dead_users_left_is_not_there_for_the_next() {
     in_own_process(what_dead_users_left_is_not_there_for_the_next, || {
         for door in DOORS {
