@@ -33,32 +33,46 @@ pub unsafe extern "C" fn mapshare_read(
     buffer: *mut c_void,
     length: usize,
 ) -> c_int {
-    if !buffer.is_null() {
-        // SAFETY: the caller vouches for `length` bytes at `buffer`.
-        let mut bytes = unsafe { Destination::from_raw(buffer.cast(), length) };
-        if let Some(open) = enter_at_once(region) {
-            if open.read_at_once(offset, &mut bytes) {
-                return 0;
-            }
-            drop(open);
-            return read_anew(region, offset, bytes);
-        }
+    // SAFETY: the caller vouches for `length` bytes at `buffer`; NULL is refused before they are used.
+    let bytes = unsafe { Destination::from_raw(buffer.cast(), length) };
+    if bytes.is_short()
+        && !buffer.is_null()
+        && enter_at_once(region).is_some_and(|open| open.read_short_at_once(offset, bytes))
+    {
+        return 0;
     }
     // SAFETY: the caller's promise.
     unsafe { read(region, offset, buffer, length) }
 }
 
-/// A read that had begun. Of its own, so that the good path keeps no argument for it.
-#[cold]
+/// A read that is long, or that something is in the way of. By the ABI of C, so that nothing unwinds out of it, and the
+/// jump to it needs no frame.
+///
+/// # Safety
+/// As `mapshare_read`.
 #[inline(never)]
-fn read_anew(region: *mut mapshare_region, offset: u64, buffer: Destination) -> c_int {
-    guard("mapshare_read", || enter(region)?.read_into(offset, buffer))
+unsafe extern "C" fn read(region: *mut mapshare_region, offset: u64, buffer: *mut c_void, length: usize) -> c_int {
+    // SAFETY: the caller vouches for `length` bytes at `buffer`; NULL is refused before they are used.
+    let bytes = unsafe { Destination::from_raw(buffer.cast(), length) };
+    if !buffer.is_null() && enter_at_once(region).is_some_and(|open| open.read_at_once(offset, bytes)) {
+        return 0;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { read_patiently(region, offset, buffer, length) }
 }
 
 /// A read that something is in the way of.
+///
+/// # Safety
+/// As `mapshare_read`.
 #[cold]
 #[inline(never)]
-unsafe fn read(region: *mut mapshare_region, offset: u64, buffer: *mut c_void, length: usize) -> c_int {
+unsafe extern "C" fn read_patiently(
+    region: *mut mapshare_region,
+    offset: u64,
+    buffer: *mut c_void,
+    length: usize,
+) -> c_int {
     guard("mapshare_read", || {
         let region = enter(region)?;
         check_buffer(buffer, length)?;
@@ -91,32 +105,45 @@ pub unsafe extern "C" fn mapshare_write(
     buffer: *const c_void,
     length: usize,
 ) -> c_int {
-    if !buffer.is_null() {
-        // SAFETY: the caller vouches for `length` bytes at `buffer`.
-        let mut bytes = unsafe { Source::from_raw(buffer.cast(), length) };
-        if let Some(open) = enter_at_once(region) {
-            if open.write_at_once(offset, &mut bytes) {
-                return 0;
-            }
-            drop(open);
-            return write_anew(region, offset, bytes);
-        }
+    // SAFETY: the caller vouches for `length` bytes at `buffer`; NULL is refused before they are used.
+    let bytes = unsafe { Source::from_raw(buffer.cast(), length) };
+    if bytes.is_short()
+        && !buffer.is_null()
+        && enter_at_once(region).is_some_and(|open| open.write_short_at_once(offset, bytes))
+    {
+        return 0;
     }
     // SAFETY: the caller's promise.
     unsafe { write(region, offset, buffer, length) }
 }
 
-/// As `read_anew`.
-#[cold]
+/// As `read`.
+///
+/// # Safety
+/// As `mapshare_write`.
 #[inline(never)]
-fn write_anew(region: *mut mapshare_region, offset: u64, buffer: Source) -> c_int {
-    guard("mapshare_write", || enter(region)?.write_from(offset, buffer))
+unsafe extern "C" fn write(region: *mut mapshare_region, offset: u64, buffer: *const c_void, length: usize) -> c_int {
+    // SAFETY: the caller vouches for `length` bytes at `buffer`; NULL is refused before they are used.
+    let bytes = unsafe { Source::from_raw(buffer.cast(), length) };
+    if !buffer.is_null() && enter_at_once(region).is_some_and(|open| open.write_at_once(offset, bytes)) {
+        return 0;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { write_patiently(region, offset, buffer, length) }
 }
 
-/// A write that something is in the way of.
+/// As `read_patiently`.
+///
+/// # Safety
+/// As `mapshare_write`.
 #[cold]
 #[inline(never)]
-unsafe fn write(region: *mut mapshare_region, offset: u64, buffer: *const c_void, length: usize) -> c_int {
+unsafe extern "C" fn write_patiently(
+    region: *mut mapshare_region,
+    offset: u64,
+    buffer: *const c_void,
+    length: usize,
+) -> c_int {
     guard("mapshare_write", || {
         let region = enter(region)?;
         check_buffer(buffer, length)?;

@@ -115,7 +115,9 @@ pub(crate) struct Table<T: Kind> {
 struct Vacancies {
     /// A stack of slots that were used before: pushes so far (40 bits, against ABA), top slot plus one (24 bits).
     stack: AtomicU64,
-    /// From this slot on none was ever used.
+    /// How many slots were ever used. Each chunk is used from its end: it begins near a page's beginning, and so do the
+    /// bytes of regions. A processor that compares the low twelve bits of addresses first would have the next call wait
+    /// for its slot until what the last one wrote has left the store buffer.
     fresh: AtomicU32,
 }
 
@@ -272,7 +274,8 @@ impl<T: Kind> Table<T> {
     fn fresh_slot(&'static self) -> Result<(u32, &'static Slot<T>), TableFull> {
         loop {
             // ORDER: Relaxed: a number; the compare-and-swap below decides.
-            let index = self.vacancies.fresh.load(Ordering::Relaxed);
+            let used = self.vacancies.fresh.load(Ordering::Relaxed);
+            let index = used ^ (SLOTS_PER_CHUNK as u32 - 1);
             let chunk = self.chunks.get(index as usize / SLOTS_PER_CHUNK).ok_or(TableFull)?;
             let Some(slot) = self.slot_at(index as usize) else {
                 Self::add_chunk(chunk)?;
@@ -280,7 +283,7 @@ impl<T: Kind> Table<T> {
             };
             // ORDER: Relaxed: the slot was reached through `slot_at`, which acquired it; this only gives it to one
             // thread.
-            if self.vacancies.fresh.compare_exchange(index, index + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            if self.vacancies.fresh.compare_exchange(used, used + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 return Ok((index, slot));
             }
         }
@@ -438,9 +441,9 @@ impl<T: Kind> DerefMut for Exclusive<T> {
 /// What the tests look at and cannot see from outside.
 #[cfg(all(test, not(loom)))]
 impl<T: Kind> Table<T> {
-    /// Makes slot 0, which is vacant, as old as that.
-    pub(crate) fn age_slot_0(&'static self, generation: u32) {
-        if let Some(slot) = self.slot_at(0) {
+    /// Makes the token's slot, which is vacant, as old as that.
+    pub(crate) fn age_slot(&'static self, token: Token, generation: u32) {
+        if let Some(slot) = self.slot(token) {
             // ORDER: Relaxed: the test has one thread.
             slot.word.store(u64::from(generation), Ordering::Relaxed);
         }

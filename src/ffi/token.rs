@@ -42,8 +42,9 @@ impl Token {
     /// The slot that a token of this kind names.
     #[inline(always)]
     pub(crate) fn slot<T: Kind>(self) -> Option<usize> {
-        let slot = (self.0 >> 32 & Self::SLOT_MASK) as usize;
-        (self.0 >> 55 == const { Self::tag::<T>() }).then_some(slot)
+        // The slot's number if the tag above it is this kind's; otherwise larger than any.
+        let slot = ((self.0 >> 32) as u32).wrapping_sub(const { (Self::tag::<T>() << 23) as u32 });
+        (slot <= Self::SLOT_MASK as u32).then_some(slot as usize)
     }
 
     pub(crate) fn generation(self) -> u32 {

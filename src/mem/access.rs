@@ -20,18 +20,34 @@ use crate::sys::{Errno, file, map};
 impl Mapping {
     /// `read`, if all is well with the bytes and this thread may touch them; otherwise false, and `read` finds out why.
     #[inline(always)]
-    pub(crate) fn read_at_once(&self, span: Span, to: &mut Destination) -> bool {
-        let mut from = self.address(span).as_ptr().cast_const();
+    pub(crate) fn read_at_once(&self, span: Span, to: Destination) -> bool {
+        let from = self.address(span).as_ptr();
         // SAFETY: the span lies in our pages, and the caller's buffer is as long.
-        self.done_at_once(|| unsafe { guard::copy_whole(&mut to.address, &mut from, &mut to.length) })
+        self.done_at_once(|| unsafe { guard::copy(to.address, from, to.length) } == to.length)
+    }
+
+    /// As `read_at_once`, for a buffer that is short.
+    #[inline(always)]
+    pub(crate) fn read_short_at_once(&self, span: Span, to: Destination) -> bool {
+        let from = self.address(span).as_ptr();
+        // SAFETY: the span lies in our pages, and the caller's buffer is as long, which is short.
+        self.done_at_once(|| unsafe { guard::copy_short(to.address, from, to.length) })
     }
 
     /// As `read_at_once`, for `write`.
     #[inline(always)]
-    pub(crate) fn write_at_once(&self, span: Span, from: &mut Source) -> bool {
-        let mut to = self.address(span).as_ptr();
+    pub(crate) fn write_at_once(&self, span: Span, from: Source) -> bool {
+        let to = self.address(span).as_ptr();
         // SAFETY: as in `read_at_once`, the other way round.
-        self.done_at_once(|| unsafe { guard::copy_whole(&mut to, &mut from.address, &mut from.length) })
+        self.done_at_once(|| unsafe { guard::copy(to, from.address, from.length) } == from.length)
+    }
+
+    /// As `write_at_once`, for bytes that are short.
+    #[inline(always)]
+    pub(crate) fn write_short_at_once(&self, span: Span, from: Source) -> bool {
+        let to = self.address(span).as_ptr();
+        // SAFETY: as in `read_short_at_once`, the other way round.
+        self.done_at_once(|| unsafe { guard::copy_short(to, from.address, from.length) })
     }
 
     /// As `read_at_once`, for `fill`.

@@ -3,6 +3,7 @@
 //! Decision: no slice is made of a C caller's buffer, since it may be uninitialised, or lie in a mapped region that
 //! others change meanwhile; both are wrong for a Rust reference and harmless for a copy by address.
 
+use super::guard;
 use std::marker::PhantomData;
 
 /// Bytes to copy from.
@@ -32,6 +33,12 @@ impl Source<'_> {
     pub(crate) fn length(&self) -> usize {
         self.length
     }
+
+    /// Whether they are few enough for the shortest way.
+    #[inline(always)]
+    pub(crate) fn is_short(&self) -> bool {
+        guard::is_short(self.length)
+    }
 }
 
 impl Destination<'_> {
@@ -58,6 +65,12 @@ impl Destination<'_> {
 
     pub(crate) fn length(&self) -> usize {
         self.length
+    }
+
+    /// Whether they are few enough for the shortest way.
+    #[inline(always)]
+    pub(crate) fn is_short(&self) -> bool {
+        guard::is_short(self.length)
     }
 }
 

@@ -144,18 +144,14 @@ impl<'a> Words<'a> {
     #[inline(always)]
     pub(crate) fn copy_out(&self, at: u64, mut to: Destination, bears_sigbus: bool) -> Result<()> {
         let span = self.span.part(at as usize, to.length());
-        if bears_sigbus && self.mapping.read_at_once(span, &mut to) { Ok(()) } else { self.mapping.read(span, to) }
+        if bears_sigbus && self.mapping.read_at_once(span, to.again()) { Ok(()) } else { self.mapping.read(span, to) }
     }
 
     /// Copies bytes in from `at` on, as `copy_out`. The region is writable.
     #[inline(always)]
-    pub(crate) fn copy_in(&self, at: u64, mut from: Source, bears_sigbus: bool) -> Result<()> {
+    pub(crate) fn copy_in(&self, at: u64, from: Source, bears_sigbus: bool) -> Result<()> {
         let span = self.span.part(at as usize, from.length());
-        if bears_sigbus && self.mapping.write_at_once(span, &mut from) {
-            Ok(())
-        } else {
-            self.mapping.write(span, from)
-        }
+        if bears_sigbus && self.mapping.write_at_once(span, from) { Ok(()) } else { self.mapping.write(span, from) }
     }
 
     /// Sets the bytes from `at` on to zero. The region is writable.

@@ -71,19 +71,28 @@ pub(super) unsafe fn copy(to: *mut u8, from: *const u8, length: usize) -> usize 
     unsafe { machine::copy(to, from, length) }
 }
 
-/// [`copy`], and whether all of it was done. The arguments stay as they are; that the compiler finds them where they were
-/// passed spares it three registers, and a short copy their saving.
+/// Whether [`copy_short`] is for so many bytes, on this processor.
+#[inline(always)]
+pub(crate) fn is_short(length: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return machine::is_short(length);
+    #[cfg(not(target_arch = "x86_64"))]
+    return length <= isize::MAX as usize;
+}
+
+/// [`copy`] of a length that [`is_short`], in the middle of its caller, without a call; and whether all of it was done. If
+/// not, any of the bytes may be written.
 ///
 /// # Safety
-/// As [`copy`].
+/// As [`copy`]; the length is short.
 #[inline(always)]
-pub(super) unsafe fn copy_whole(to: &mut *mut u8, from: &mut *const u8, length: &mut usize) -> bool {
+pub(super) unsafe fn copy_short(to: *mut u8, from: *const u8, length: usize) -> bool {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the caller's promise is the one that is asked for.
-    return unsafe { machine::copy_in_place(to, from, length) } == *length;
+    return unsafe { machine::copy_short(to, from, length) };
     #[cfg(not(target_arch = "x86_64"))]
     // SAFETY: as above.
-    return unsafe { machine::copy(*to, *from, *length) } == *length;
+    return unsafe { machine::copy(to, from, length) } == length;
 }
 
 /// Copies first to last like [`copy`], where the bytes at `to` may overlap those at `from` from in front.

@@ -8,7 +8,7 @@ mod overlapping;
 use std::ptr;
 use std::sync::Once;
 
-use super::{copy, fill, fixup, machine, portable};
+use super::{copy, copy_short, fill, fixup, is_short, machine, portable};
 
 /// Bytes of a page here; the tests do not depend on larger ones.
 const PAGE: usize = 4096;
@@ -47,9 +47,24 @@ macro_rules! way {
     };
 }
 
+/// What is done at once for a short length, and what follows when it could not be.
+unsafe fn short(to: *mut u8, from: *const u8, length: usize) -> usize {
+    // SAFETY: the caller's promise; the length is short.
+    if is_short(length) && unsafe { copy_short(to, from, length) } {
+        return length;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { copy(to, from, length) }
+}
+
 /// Every way to copy ranges that do not overlap.
 fn copies() -> Vec<Copy> {
-    let mut ways = vec![way!(Copy, "copy", 0, copy), way!(Copy, "forward", 0, machine::copy_forward)];
+    super::choose();
+    let mut ways = vec![
+        way!(Copy, "copy", 0, copy),
+        way!(Copy, "short", 0, short),
+        way!(Copy, "forward", 0, machine::copy_forward),
+    ];
     if system_call_works() {
         ways.push(way!(Copy, "system call", 0, portable::copy));
     }

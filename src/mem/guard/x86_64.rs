@@ -1,6 +1,15 @@
 //! Guarded copies, fills and atomics for x86-64.
 //!
-//! Every function of assembly in `copy.rs` and `fill.rs` keeps to one agreement, which keeps its fix-up short:
+//! | length | copy by |
+//! | --- | --- |
+//! | to 64 | moves from both ends that overlap in the middle, SSE2, in the midst of the caller: `copy_small` |
+//! | to 1 KiB, in calls that have nothing in their way | the same by vectors of 64 bytes, AVX-512: `copy_middling` |
+//! | more | loops of vectors of 32 bytes, AVX-512 VL or AVX2, or of 16, SSE2: the first that the processor has |
+//! | more than 8 MiB | the same loops, past the caches (non-temporal stores) |
+//!
+//! Fills are done by small moves to 64 bytes, by loops above, and past the caches above 16 MiB.
+//!
+//! The loops and the other functions of assembly keep to one agreement, which keeps their fix-ups short:
 //!
 //! | register | copy | fill |
 //! | --- | --- | --- |
@@ -8,21 +17,17 @@
 //! | `rsi` | `from`, unchanged | `sil`: the byte, unchanged |
 //! | `rdx` | `length`, unchanged | `length`, unchanged |
 //! | `rax` | at each access to memory: so many bytes are done for certain | the same |
-//! | `rcx`, `r8`.. | scratch | scratch |
+//! | `rcx` | scratch | scratch |
 //!
 //! So a fault anywhere in a fast loop jumps to the loop by bytes, `copy_bytes` or `fill_bytes`, which goes on from
-//! `rax`, perhaps repeats what a vector had begun, meets the fault again and returns `rax`, now exact.
-//!
-//! | length | copy and fill by |
-//! | --- | --- |
-//! | to 64 | moves from both ends that overlap in the middle, SSE2 |
-//! | more | vectors of 32 bytes, AVX-512 VL or AVX2, or of 16, SSE2: the first that the processor has |
-//! | a copy above 8 MiB, a fill above 16 MiB | the same vectors, past the caches (non-temporal stores) |
+//! `rax`, perhaps repeats what a vector had begun, meets the fault again and returns `rax`, now exact. What stands in the
+//! midst of its caller says only that it faulted, and is done again by bytes.
 //!
 //! Decision: no `rep movsb`. On Zen 4 it equals AVX2 at best and falls to 3.5 GB/s, a fifteenth, where the destination
 //! lies 1 to 63 bytes behind the source modulo 4096. Source: glibc bug 30994, and our own measurements.
-//! Decision: no vectors of 64 bytes. On Zen 4 they equal 32 where both sides are aligned and lose up to a fifth elsewhere.
-//! What AVX-512 VL gives is registers above 15, which leave no upper half behind that a `vzeroupper` would have to clear.
+//! Decision: vectors of 64 bytes up to 1 KiB only. They halve the instructions, which is what short copies are made of; in
+//! loops they equal 32 on Zen 4 where both sides are aligned and lose up to a fifth elsewhere. All have the registers
+//! above 15, which leave no upper half behind that a `vzeroupper` would have to clear.
 
 mod atomics;
 mod copy;
@@ -30,15 +35,18 @@ mod fill;
 
 use std::arch::asm;
 
-use copy::copy_small;
 pub(super) use copy::{copy_avx2, copy_avx512, copy_backward, copy_forward, copy_sse2};
+use copy::{copy_by_bytes, copy_middling, copy_small};
 pub(super) use fill::{fill_avx2, fill_avx512, fill_small, fill_sse2};
 
 use super::table::{Entry, lookup};
-use crate::mem::atomic::{AtomicU32, Ordering};
+use crate::mem::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// Longest copy or fill that the functions for small lengths take.
+/// Longest copy that `copy_small` takes, and fill that `fill_small` does.
 const SMALL: usize = 64;
+
+/// Longest copy that `copy_middling` takes.
+const MIDDLING: usize = 1024;
 
 /// A call that touches more than this goes past the caches. Half of a third-level cache of 32 MiB: below, what was
 /// written is likely to be wanted soon; above, it would not stay.
@@ -48,6 +56,9 @@ const CACHED: usize = 16 << 20;
 /// in a copy: behind each stands a call that may unwind.
 static VECTORS: AtomicU32 = AtomicU32::new(0);
 
+/// Longest copy that is short: `MIDDLING` with AVX-512 VL, and `SMALL` without.
+static LONGEST_SHORT: AtomicUsize = AtomicUsize::new(SMALL);
+
 /// To be called before the first copy; until then they use SSE2.
 pub(super) fn choose() {
     let vectors = match () {
@@ -56,25 +67,24 @@ pub(super) fn choose() {
         () => 0,
     };
     VECTORS.store(vectors, Ordering::Relaxed); // ORDER: Relaxed, every value serves
+    if vectors == 2 {
+        LONGEST_SHORT.store(MIDDLING, Ordering::Relaxed); // ORDER: Relaxed, as above
+    }
 }
 
 /// Calls a function that keeps to the agreement above, so that its caller keeps what it has in registers: a call by the
-/// ABI spills six of them, a nanosecond of the two that a short copy takes.
-///
-/// The arguments stay where they were. Who goes on using them names a place as an output too, `(length => length)`: then
-/// they need no second register.
+/// ABI spills six of them.
 macro_rules! call {
-    ($function:ident, ($($to:tt)*), ($($second:tt)*), ($($length:tt)*)) => {{
+    ($function:ident, $to:expr, $second:expr, $length:expr) => {{
         let done: usize;
         asm!(
             "call {function}",
             function = sym $function,
-            inlateout("rdi") $($to)*,
-            inlateout("rsi") $($second)*,
-            inlateout("rdx") $($length)*,
+            in("rdi") $to,
+            in("rsi") $second,
+            in("rdx") $length,
             out("rax") done,
             out("rcx") _,
-            out("r8") _,
             out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
             out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
             // By vzeroupper.
@@ -90,26 +100,41 @@ macro_rules! call {
 
 /// See [`super::copy`].
 #[inline(always)]
-pub(super) unsafe fn copy(mut to: *mut u8, mut from: *const u8, mut length: usize) -> usize {
-    // SAFETY: the caller's promise.
-    unsafe { copy_in_place(&mut to, &mut from, &mut length) }
-}
-
-/// `copy`, whose arguments stay as they are, and where they are.
-#[inline(always)]
-pub(super) unsafe fn copy_in_place(to: &mut *mut u8, from: &mut *const u8, length: &mut usize) -> usize {
-    if *length <= SMALL {
-        // SAFETY: the caller's promise about the ranges; the length fits.
-        return unsafe { call!(copy_small, (*to => *to), (*from => *from), (*length => *length)) };
+pub(super) unsafe fn copy(to: *mut u8, from: *const u8, length: usize) -> usize {
+    if length <= SMALL {
+        // SAFETY: the caller's promise; the length fits.
+        if unsafe { copy_small(to, from, length) } {
+            return length;
+        }
+        // SAFETY: the caller's promise.
+        return unsafe { call!(copy_by_bytes, to, from, length) };
     }
     // ORDER: Relaxed, partner `choose`.
     match VECTORS.load(Ordering::Relaxed) {
         // SAFETY: the caller's promise about the ranges; longer than a vector; the processor has AVX-512 VL.
-        2 => unsafe { call!(copy_avx512, (*to => *to), (*from => *from), (*length => *length)) },
+        2 => unsafe { call!(copy_avx512, to, from, length) },
         // SAFETY: the caller's promise about the ranges; longer than a vector; the processor has AVX2.
-        1 => unsafe { call!(copy_avx2, (*to => *to), (*from => *from), (*length => *length)) },
+        1 => unsafe { call!(copy_avx2, to, from, length) },
         // SAFETY: the caller's promise about the ranges; longer than a vector.
-        _ => unsafe { call!(copy_sse2, (*to => *to), (*from => *from), (*length => *length)) },
+        _ => unsafe { call!(copy_sse2, to, from, length) },
+    }
+}
+
+/// See [`super::is_short`].
+#[inline(always)]
+pub(super) fn is_short(length: usize) -> bool {
+    length <= LONGEST_SHORT.load(Ordering::Relaxed) // ORDER: Relaxed, partner `choose`
+}
+
+/// See [`super::copy_short`].
+#[inline(always)]
+pub(super) unsafe fn copy_short(to: *mut u8, from: *const u8, length: usize) -> bool {
+    if length <= SMALL {
+        // SAFETY: the caller's promise; the length fits.
+        unsafe { copy_small(to, from, length) }
+    } else {
+        // SAFETY: the caller's promise; a length that is short and not small is so where there is AVX-512 VL.
+        unsafe { copy_middling(to, from, length) }
     }
 }
 
@@ -119,16 +144,16 @@ pub(super) unsafe fn fill(to: *mut u8, byte: u8, length: usize) -> usize {
     let byte = u64::from(byte);
     if length <= SMALL {
         // SAFETY: the caller's promise about the range; the length fits.
-        return unsafe { call!(fill_small, (to => _), (byte => _), (length => _)) };
+        return unsafe { call!(fill_small, to, byte, length) };
     }
     // ORDER: Relaxed, partner `choose`.
     match VECTORS.load(Ordering::Relaxed) {
         // SAFETY: the caller's promise about the range; longer than a vector; the processor has AVX-512 VL.
-        2 => unsafe { call!(fill_avx512, (to => _), (byte => _), (length => _)) },
+        2 => unsafe { call!(fill_avx512, to, byte, length) },
         // SAFETY: the caller's promise about the range; longer than a vector; the processor has AVX2.
-        1 => unsafe { call!(fill_avx2, (to => _), (byte => _), (length => _)) },
+        1 => unsafe { call!(fill_avx2, to, byte, length) },
         // SAFETY: the caller's promise about the range; longer than a vector.
-        _ => unsafe { call!(fill_sse2, (to => _), (byte => _), (length => _)) },
+        _ => unsafe { call!(fill_sse2, to, byte, length) },
     }
 }
 

@@ -1,6 +1,6 @@
 //! Copies in assembly; the agreement on registers stands in the module above.
 
-use std::arch::naked_asm;
+use std::arch::{asm, naked_asm};
 
 use super::super::table::extable;
 use super::CACHED;
@@ -24,71 +24,195 @@ unsafe extern "sysv64" fn copy_bytes(to: *mut u8, from: *const u8, length: usize
     )
 }
 
-/// Copies up to 64 bytes. Each size class loads everything before it stores anything.
+/// The same from the first byte on.
 #[unsafe(naked)]
-pub(in super::super) unsafe extern "sysv64" fn copy_small(to: *mut u8, from: *const u8, length: usize) -> usize {
-    naked_asm!(
-        "xor eax, eax",
-        "2:",
-        "cmp rdx, 16",
-        "jb 4f",
-        "cmp rdx, 32",
-        "ja 3f",
-        // 16 to 32: the first and the last 16.
-        "movups xmm0, [rsi]",
-        "movups xmm1, [rsi + rdx - 16]",
-        "movups [rdi], xmm0",
-        "movups [rdi + rdx - 16], xmm1",
-        "mov rax, rdx",
-        "ret",
-        // 33 to 64: the first and the last 32. (The alignment is the whole section's, so it places the first line too.)
-        ".p2align 5",
-        "3:",
-        "movups xmm0, [rsi]",
-        "movups xmm1, [rsi + 16]",
-        "movups xmm2, [rsi + rdx - 32]",
-        "movups xmm3, [rsi + rdx - 16]",
-        "movups [rdi], xmm0",
-        "movups [rdi + 16], xmm1",
-        "movups [rdi + rdx - 32], xmm2",
-        "movups [rdi + rdx - 16], xmm3",
-        "mov rax, rdx",
-        "ret",
-        // 8 to 15: the first and the last 8.
-        "4:",
-        "cmp edx, 8",
-        "jb 5f",
-        "mov rcx, [rsi]",
-        "mov r8, [rsi + rdx - 8]",
-        "mov [rdi], rcx",
-        "mov [rdi + rdx - 8], r8",
-        "mov rax, rdx",
-        "ret",
-        // 4 to 7: the first and the last 4.
-        "5:",
-        "cmp edx, 4",
-        "jb 6f",
-        "mov ecx, [rsi]",
-        "mov r8d, [rsi + rdx - 4]",
-        "mov [rdi], ecx",
-        "mov [rdi + rdx - 4], r8d",
-        "mov rax, rdx",
-        "ret",
-        // 2 or 3: the first two and the last. Fewer: the loop by bytes.
-        "6:",
-        "cmp edx, 2",
-        "jb {copy_bytes}",
-        "movzx ecx, word ptr [rsi]",
-        "movzx r8d, byte ptr [rsi + rdx - 1]",
-        "mov [rdi], cx",
-        "mov [rdi + rdx - 1], r8b",
-        "mov rax, rdx",
-        "ret",
-        "7:",
-        "jmp {copy_bytes}",
-        extable!("2b", "7b", "7b"),
-        copy_bytes = sym copy_bytes,
-    )
+pub(in super::super) unsafe extern "sysv64" fn copy_by_bytes(to: *mut u8, from: *const u8, length: usize) -> usize {
+    naked_asm!("xor eax, eax", "jmp {copy_bytes}", copy_bytes = sym copy_bytes)
+}
+
+/// Copies up to 64 bytes, in the middle of its caller, and says whether it did. When it did not, any of the bytes may be
+/// written. Each size class loads everything before it stores anything.
+///
+/// # Safety
+/// As `copy`; the length is at most 64.
+#[inline(always)]
+pub(in super::super) unsafe fn copy_small(to: *mut u8, from: *const u8, length: usize) -> bool {
+    // SAFETY: the caller's promise about the ranges; a fault goes to `faulted`.
+    unsafe {
+        asm!(
+            "2:",
+            "cmp {length}, 16",
+            "jb 4f",
+            "cmp {length}, 32",
+            "ja 3f",
+            // 16 to 32: the first and the last 16.
+            "movups {v0}, [{from}]",
+            "movups {v1}, [{from} + {length} - 16]",
+            "movups [{to}], {v0}",
+            "movups [{to} + {length} - 16], {v1}",
+            "jmp 8f",
+            // 33 to 64: the first and the last 32.
+            "3:",
+            "movups {v0}, [{from}]",
+            "movups {v1}, [{from} + 16]",
+            "movups {v2}, [{from} + {length} - 32]",
+            "movups {v3}, [{from} + {length} - 16]",
+            "movups [{to}], {v0}",
+            "movups [{to} + 16], {v1}",
+            "movups [{to} + {length} - 32], {v2}",
+            "movups [{to} + {length} - 16], {v3}",
+            "jmp 8f",
+            // 8 to 15: the first and the last 8.
+            "4:",
+            "cmp {length:e}, 8",
+            "jb 5f",
+            "mov {first}, [{from}]",
+            "mov {last}, [{from} + {length} - 8]",
+            "mov [{to}], {first}",
+            "mov [{to} + {length} - 8], {last}",
+            "jmp 8f",
+            // 4 to 7: the first and the last 4.
+            "5:",
+            "cmp {length:e}, 4",
+            "jb 6f",
+            "mov {first:e}, [{from}]",
+            "mov {last:e}, [{from} + {length} - 4]",
+            "mov [{to}], {first:e}",
+            "mov [{to} + {length} - 4], {last:e}",
+            "jmp 8f",
+            // 2 or 3: the first two and the last.
+            "6:",
+            "cmp {length:e}, 2",
+            "jb 7f",
+            "movzx {first:e}, word ptr [{from}]",
+            "movzx {last:e}, byte ptr [{from} + {length} - 1]",
+            "mov [{to}], {first:x}",
+            "mov [{to} + {length} - 1], {last:l}",
+            "jmp 8f",
+            // 1 or none.
+            "7:",
+            "test {length:e}, {length:e}",
+            "jz 8f",
+            "movzx {first:e}, byte ptr [{from}]",
+            "mov [{to}], {first:l}",
+            "8:",
+            extable!("2b", "8b", "{faulted}"),
+            to = in(reg) to,
+            from = in(reg) from,
+            length = in(reg) length,
+            first = out(reg) _,
+            last = out(reg) _,
+            v0 = out(xmm_reg) _,
+            v1 = out(xmm_reg) _,
+            v2 = out(xmm_reg) _,
+            v3 = out(xmm_reg) _,
+            faulted = label { return false },
+            options(nostack),
+        );
+    }
+    true
+}
+
+/// As `copy_small`, for 65 to 1024 bytes, by vectors of 64: so few instructions that the call around them is not felt.
+///
+/// # Safety
+/// As `copy`; the length is 65 to 1024, and the processor has AVX-512 VL.
+#[inline(always)]
+pub(in super::super) unsafe fn copy_middling(to: *mut u8, from: *const u8, length: usize) -> bool {
+    // SAFETY: the caller's promise about the ranges and the processor; a fault goes to `faulted`.
+    unsafe {
+        asm!(
+            "2:",
+            "cmp {length}, 256",
+            "ja 4f",
+            "cmp {length}, 128",
+            "ja 3f",
+            // To 128: the first 64 and the last.
+            "vmovups zmm16, [{from}]",
+            "vmovups zmm17, [{from} + {length} - 64]",
+            "vmovups [{to}], zmm16",
+            "vmovups [{to} + {length} - 64], zmm17",
+            "jmp 8f",
+            // To 256: the first 128 and the last.
+            "3:",
+            "vmovups zmm16, [{from}]",
+            "vmovups zmm17, [{from} + 64]",
+            "vmovups zmm18, [{from} + {length} - 128]",
+            "vmovups zmm19, [{from} + {length} - 64]",
+            "vmovups [{to}], zmm16",
+            "vmovups [{to} + 64], zmm17",
+            "vmovups [{to} + {length} - 128], zmm18",
+            "vmovups [{to} + {length} - 64], zmm19",
+            "jmp 8f",
+            // To 512: the first 256 and the last.
+            "4:",
+            "cmp {length}, 512",
+            "ja 5f",
+            "vmovups zmm16, [{from}]",
+            "vmovups zmm17, [{from} + 64]",
+            "vmovups zmm18, [{from} + 128]",
+            "vmovups zmm19, [{from} + 192]",
+            "vmovups zmm20, [{from} + {length} - 256]",
+            "vmovups zmm21, [{from} + {length} - 192]",
+            "vmovups zmm22, [{from} + {length} - 128]",
+            "vmovups zmm23, [{from} + {length} - 64]",
+            "vmovups [{to}], zmm16",
+            "vmovups [{to} + 64], zmm17",
+            "vmovups [{to} + 128], zmm18",
+            "vmovups [{to} + 192], zmm19",
+            "vmovups [{to} + {length} - 256], zmm20",
+            "vmovups [{to} + {length} - 192], zmm21",
+            "vmovups [{to} + {length} - 128], zmm22",
+            "vmovups [{to} + {length} - 64], zmm23",
+            "jmp 8f",
+            // To 1024: the first 512 and the last.
+            "5:",
+            "vmovups zmm16, [{from}]",
+            "vmovups zmm17, [{from} + 64]",
+            "vmovups zmm18, [{from} + 128]",
+            "vmovups zmm19, [{from} + 192]",
+            "vmovups zmm20, [{from} + 256]",
+            "vmovups zmm21, [{from} + 320]",
+            "vmovups zmm22, [{from} + 384]",
+            "vmovups zmm23, [{from} + 448]",
+            "vmovups zmm24, [{from} + {length} - 512]",
+            "vmovups zmm25, [{from} + {length} - 448]",
+            "vmovups zmm26, [{from} + {length} - 384]",
+            "vmovups zmm27, [{from} + {length} - 320]",
+            "vmovups zmm28, [{from} + {length} - 256]",
+            "vmovups zmm29, [{from} + {length} - 192]",
+            "vmovups zmm30, [{from} + {length} - 128]",
+            "vmovups zmm31, [{from} + {length} - 64]",
+            "vmovups [{to}], zmm16",
+            "vmovups [{to} + 64], zmm17",
+            "vmovups [{to} + 128], zmm18",
+            "vmovups [{to} + 192], zmm19",
+            "vmovups [{to} + 256], zmm20",
+            "vmovups [{to} + 320], zmm21",
+            "vmovups [{to} + 384], zmm22",
+            "vmovups [{to} + 448], zmm23",
+            "vmovups [{to} + {length} - 512], zmm24",
+            "vmovups [{to} + {length} - 448], zmm25",
+            "vmovups [{to} + {length} - 384], zmm26",
+            "vmovups [{to} + {length} - 320], zmm27",
+            "vmovups [{to} + {length} - 256], zmm28",
+            "vmovups [{to} + {length} - 192], zmm29",
+            "vmovups [{to} + {length} - 128], zmm30",
+            "vmovups [{to} + {length} - 64], zmm31",
+            "8:",
+            extable!("2b", "8b", "{faulted}"),
+            to = in(reg) to,
+            from = in(reg) from,
+            length = in(reg) length,
+            out("xmm16") _, out("xmm17") _, out("xmm18") _, out("xmm19") _,
+            out("xmm20") _, out("xmm21") _, out("xmm22") _, out("xmm23") _,
+            out("xmm24") _, out("xmm25") _, out("xmm26") _, out("xmm27") _,
+            out("xmm28") _, out("xmm29") _, out("xmm30") _, out("xmm31") _,
+            faulted = label { return false },
+            options(nostack),
+        );
+    }
+    true
 }
 
 /// A copy of more than one vector: `$vector` bytes each, held in registers whose names begin with `$r`; `$v` stands
@@ -274,8 +398,8 @@ pub(in super::super) unsafe extern "sysv64" fn copy_backward(to: *mut u8, from: 
         "test rcx, rcx",
         "jz 6f",
         "4:",
-        "movzx r8d, byte ptr [rsi + rcx - 1]",
-        "mov [rdi + rcx - 1], r8b",
+        "movzx eax, byte ptr [rsi + rcx - 1]",
+        "mov [rdi + rcx - 1], al",
         "5:",
         "dec rcx",
         "jnz 4b",

@@ -27,11 +27,11 @@ unsafe extern "sysv64" fn fill_bytes(to: *mut u8, byte: u8, length: usize) -> us
 #[unsafe(naked)]
 pub(in super::super) unsafe extern "sysv64" fn fill_small(to: *mut u8, byte: u8, length: usize) -> usize {
     naked_asm!(
-        "xor eax, eax",
         // The byte eight times over.
-        "movzx r8d, sil",
+        "movzx eax, sil",
         "movabs rcx, 0x0101010101010101",
-        "imul rcx, r8",
+        "imul rcx, rax",
+        "xor eax, eax",
         "2:",
         "cmp rdx, 16",
         "jb 4f",
@@ -92,10 +92,10 @@ macro_rules! fill_by_vectors {
         #[unsafe(naked)]
         pub(in super::super) unsafe extern "sysv64" fn $name(to: *mut u8, byte: u8, length: usize) -> usize {
             naked_asm!(
-                "xor eax, eax",
-                "movzx r8d, sil",
+                "movzx eax, sil",
                 "movabs rcx, 0x0101010101010101",
-                "imul rcx, r8",
+                "imul rcx, rax",
+                "xor eax, eax",
                 $($spread,)+
                 "2:",
                 "cmp rdx, {vector} * 4",
