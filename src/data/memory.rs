@@ -21,6 +21,9 @@ pub(super) enum Woken {
 /// The bytes of one object. Offsets count from its first byte, are aligned, and lie within `length`: who attaches to
 /// an object checks that once.
 pub(super) trait Memory {
+    /// Whether it is worth while to wait for others; otherwise an operation that would have to fails.
+    const IS_PATIENT: bool;
+
     /// How many bytes there are, from the object's first on.
     fn length(&self) -> u64;
 

@@ -74,11 +74,15 @@ impl Kind {
     pub(super) fn attach<M: Memory + Liveness>(self, memory: &M) -> Result<Identity> {
         // ORDER: Acquire, partner create.
         if memory.load_u64(HEAD, Acquire)? != self.0 {
+            if !M::IS_PATIENT {
+                return Err(Failure::Access);
+            }
             self.await_it(memory)?;
         }
-        let identity =
-            Identity { length: memory.load_u64(LENGTH, Relaxed)?, options: memory.load_u32(OPTIONS, Relaxed)? };
-        let check = memory.load_u32(CHECK, Relaxed)?;
+        let length = memory.load_u64(LENGTH, Relaxed)?;
+        // LAYOUT: the options and the check behind them.
+        let [options, check] = halves(memory.load_u64(OPTIONS, Relaxed)?);
+        let identity = Identity { length, options };
         if check != checksum(self.0, identity) {
             return Err(Failure::damaged("the checksum of what never changes", check.into()));
         }
@@ -127,6 +131,13 @@ fn is_zero<M: Memory>(memory: &M, header: u64) -> core::result::Result<bool, Fau
         }
     }
     Ok(true)
+}
+
+/// The words that stand at the first four bytes and at the last.
+#[inline(always)]
+fn halves(word: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
+    [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
 }
 
 /// Tells damage, not intent: whoever may write the bytes can write a checksum too.

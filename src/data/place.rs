@@ -3,17 +3,20 @@
 //! Decision: why an access failed is kept aside, and the protocols carry one bit about it: so that their results stay in
 //! registers.
 
+mod at_once;
+
 use super::failure::Failure;
 use super::memory::{Fault, Liveness, Locks, Memory, Woken};
 use crate::error::{Error, Result};
 use crate::mem::atomic::{Ordering, fence};
-use crate::mem::buffer::{Destination, Source};
+use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::pinned::Pinned;
 use crate::mem::word::{Atomic, Operation, Word, Words};
 use crate::mem::{fence as asymmetric, held};
 use crate::sync::liveness;
 use crate::sync::mutex::{Locked, Mutex};
 use crate::sync::wait;
+pub(super) use at_once::AtOnce;
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -46,10 +49,8 @@ pub(super) struct InRegion<W> {
     pub(super) holder: W,
     /// What messages call it.
     kind: &'static str,
-    /// Whether the calling thread was found to bear the faults of accesses.
-    bears_sigbus: Cell<bool>,
-    /// Whether what is in the way is waited for and told; otherwise it is only a fault.
-    is_patient: bool,
+    /// Whether accesses need not look at anything, as long as `settle` does at the end.
+    is_plain: Cell<bool>,
     /// Why the last access failed.
     why: Cell<Option<Box<Error>>>,
     faults: Cell<u32>,
@@ -63,28 +64,23 @@ impl<W: Holder> InRegion<W> {
             return Err(Error::Misaligned { offset, alignment: ALIGNMENT, object });
         }
         holder.words().word::<u32>(0).meeting_place()?;
-        let place = InRegion::at_once(holder, kind);
+        let (is_plain, why, faults) = (Cell::new(false), Cell::new(None), Cell::new(0));
+        let place = InRegion { holder, kind, is_plain, why, faults };
         place.begin();
-        Ok(InRegion { is_patient: true, ..place })
-    }
-
-    /// For a call that gives up when anything is in its way. The calling thread has entered at once.
-    #[inline(always)]
-    pub(super) fn at_once(holder: W, kind: &'static str) -> InRegion<W> {
-        let (why, faults) = (Cell::new(None), Cell::new(0));
-        InRegion { holder, kind, bears_sigbus: Cell::new(true), is_patient: false, why, faults }
-    }
-
-    /// Whether it stands where such an object may.
-    #[inline(always)]
-    pub(super) fn is_aligned(&self) -> bool {
-        self.holder.words().offset().is_multiple_of(ALIGNMENT)
+        Ok(place)
     }
 
     /// A call begins, on whatever thread.
     #[inline(always)]
     pub(super) fn begin(&self) {
-        self.bears_sigbus.set(self.holder.words().is_bearable());
+        let words = self.holder.words();
+        self.is_plain.set(words.is_bearable() && words.are_intact());
+    }
+
+    /// Whether everything that was done stands: no page was lost meanwhile, or each access has looked.
+    #[inline(always)]
+    pub(super) fn has_stayed_intact(&self) -> bool {
+        !self.is_plain.get() || self.holder.words().are_intact()
     }
 
     /// Refuses a change of an object that may only be read.
@@ -101,7 +97,8 @@ impl<W: Holder> InRegion<W> {
     #[inline(always)]
     pub(super) fn told<T>(&self, result: core::result::Result<T, Failure>) -> Result<T> {
         match result {
-            Ok(value) => Ok(value),
+            Ok(value) if self.has_stayed_intact() => Ok(value),
+            Ok(value) => self.holder.words().check(0, self.length()).map(|()| value),
             Err(failure) => Err(self.error(failure)),
         }
     }
@@ -131,8 +128,8 @@ impl<W: Holder> InRegion<W> {
     fn perform<T: Word>(&self, offset: u64, operation: Operation<T>) -> core::result::Result<T, Fault> {
         let words = self.holder.words();
         let word = words.word::<T>(offset as usize);
-        if self.bears_sigbus.get()
-            && let Some(value) = word.perform_at_once(operation)
+        if self.is_plain.get()
+            && let Some(value) = word.perform_plainly(operation)
         {
             return Ok(value);
         }
@@ -146,18 +143,12 @@ impl<W: Holder> InRegion<W> {
         word: Atomic<'_, T>,
         operation: Operation<T>,
     ) -> core::result::Result<T, Fault> {
-        if !self.is_patient {
-            return Err(Fault);
-        }
         word.perform(operation).map_err(|error| self.keep(error))
     }
 
     #[cold]
     #[inline(never)]
     fn lock_patiently(&self, words: Words<'_>, timeout: Option<Duration>) -> core::result::Result<(), Failure> {
-        if !self.is_patient {
-            return Err(Failure::Access);
-        }
         let locked = Mutex::at(words).and_then(|mutex| match mutex.lock(timeout)? {
             Locked::Clean => Ok(()),
             // Who has the lock looks how things stand, so that nothing is to be repaired.
@@ -169,24 +160,32 @@ impl<W: Holder> InRegion<W> {
             error => self.keep(error).into(),
         })
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    fn unlock_patiently(&self, words: Words<'_>) -> core::result::Result<(), Fault> {
-        let unlocked = Mutex::at(words).and_then(|mutex| mutex.unlock());
-        match unlocked {
-            Ok(()) => Ok(()),
-            // Not this thread's: what another one of this process had for it is given up for that one.
-            Err(Error::Object { .. }) => {
-                held::abandon_in(words.mapping(), words.offset()..words.offset() + words.length());
-                Ok(())
-            }
-            Err(error) => Err(self.keep(error)),
+#[cold]
+#[inline(never)]
+fn unlock_patiently(words: Words) -> Result<()> {
+    let unlocked = Mutex::at(words).and_then(|mutex| mutex.unlock());
+    match unlocked {
+        // Not this thread's: what another one of this process had for it is given up for that one.
+        Err(Error::Object { .. }) => {
+            held::abandon_in(words.mapping(), words.offset()..words.offset() + words.length());
+            Ok(())
         }
+        unlocked => unlocked,
     }
 }
 
+/// This process among the participants; 0 as long as it is none.
+#[inline(always)]
+fn participant(words: Words) -> u32 {
+    let presence = words.mapping().presence_at_once();
+    presence.and_then(|presence| presence.participant()).map_or(0, |participant| participant.get())
+}
+
 impl<W: Holder> Memory for InRegion<W> {
+    const IS_PATIENT: bool = true;
+
     #[inline(always)]
     fn length(&self) -> u64 {
         self.holder.words().length()
@@ -229,12 +228,20 @@ impl<W: Holder> Memory for InRegion<W> {
 
     #[inline(always)]
     fn copy_in(&self, offset: u64, from: Source) -> core::result::Result<(), Fault> {
-        self.holder.words().copy_in(offset, from, self.bears_sigbus.get()).map_err(|error| self.keep(error))
+        let words = self.holder.words();
+        if self.is_plain.get() && words.copy_in_plainly(offset, from, Copying::Any) {
+            return Ok(());
+        }
+        words.copy_in(offset, from).map_err(|error| self.keep(error))
     }
 
     #[inline(always)]
-    fn copy_out(&self, offset: u64, to: Destination) -> core::result::Result<(), Fault> {
-        self.holder.words().copy_out(offset, to, self.bears_sigbus.get()).map_err(|error| self.keep(error))
+    fn copy_out(&self, offset: u64, mut to: Destination) -> core::result::Result<(), Fault> {
+        let words = self.holder.words();
+        if self.is_plain.get() && words.copy_out_plainly(offset, to.again(), Copying::Any) {
+            return Ok(());
+        }
+        words.copy_out(offset, to).map_err(|error| self.keep(error))
     }
 
     fn zero(&self, offset: u64, length: u64) -> core::result::Result<(), Fault> {
@@ -261,6 +268,7 @@ impl<W: Holder> Memory for InRegion<W> {
     }
 
     fn pause(&self) {
+        self.begin();
         std::hint::spin_loop();
     }
 
@@ -271,6 +279,7 @@ impl<W: Holder> Memory for InRegion<W> {
     fn wait(&self, offset: u64, expected: u32, until: u64) -> core::result::Result<Woken, Fault> {
         let address = self.holder.words().word::<u32>(offset as usize).meeting_place();
         let slept = address.and_then(|address| wait::sleep_until(address, expected, until));
+        self.begin();
         match slept {
             Ok(wait::Woken::NoPage) if self.faults.get() < PATIENCE => {
                 self.faults.set(self.faults.get() + 1);
@@ -302,8 +311,7 @@ fn store<T: Word>(value: T, order: Ordering) -> Operation<T> {
 impl<W: Holder> Liveness for InRegion<W> {
     #[inline(always)]
     fn me(&self) -> u32 {
-        let presence = self.holder.words().mapping().presence_at_once();
-        presence.and_then(|presence| presence.participant()).map_or(0, |participant| participant.get())
+        participant(self.holder.words())
     }
 
     fn is_alive(&self, participant: u32) -> core::result::Result<bool, Fault> {
@@ -320,7 +328,7 @@ impl<W: Holder> Locks for InRegion<W> {
     fn lock(&self, offset: u64, timeout: impl FnOnce() -> Option<Duration>) -> core::result::Result<(), Failure> {
         let words = self.holder.words();
         let words = words.part(offset, Mutex::SIZE);
-        if self.bears_sigbus.get() && Mutex::lock_at_once(words) {
+        if self.is_plain.get() && Mutex::lock_at_once(words) {
             return Ok(());
         }
         self.lock_patiently(words, timeout())
@@ -330,7 +338,10 @@ impl<W: Holder> Locks for InRegion<W> {
     fn unlock(&self, offset: u64) -> core::result::Result<(), Fault> {
         let words = self.holder.words();
         let words = words.part(offset, Mutex::SIZE);
-        if self.bears_sigbus.get() && Mutex::unlock_at_once(words) { Ok(()) } else { self.unlock_patiently(words) }
+        if self.is_plain.get() && Mutex::unlock_at_once(words) {
+            return Ok(());
+        }
+        unlock_patiently(words).map_err(|error| self.keep(error))
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use super::open::{enter, enter_at_once};
 use super::options::{MAPSHARE_FLUSH_ASYNC, mapshare_region};
 use crate::Flush;
 use crate::error::{Error, Result};
-use crate::region::{Destination, Source};
+use crate::region::{Copying, Destination, Source};
 use std::ffi::{c_int, c_void};
 
 /// Copies bytes out of a region.
@@ -37,7 +37,7 @@ pub unsafe extern "C" fn mapshare_read(
     let bytes = unsafe { Destination::from_raw(buffer.cast(), length) };
     if bytes.is_short()
         && !buffer.is_null()
-        && enter_at_once(region).is_some_and(|open| open.read_short_at_once(offset, bytes))
+        && enter_at_once(region).is_some_and(|open| open.read_at_once(offset, bytes, Copying::Short))
     {
         return 0;
     }
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn mapshare_read(
 unsafe extern "C" fn read(region: *mut mapshare_region, offset: u64, buffer: *mut c_void, length: usize) -> c_int {
     // SAFETY: the caller vouches for `length` bytes at `buffer`; NULL is refused before they are used.
     let bytes = unsafe { Destination::from_raw(buffer.cast(), length) };
-    if !buffer.is_null() && enter_at_once(region).is_some_and(|open| open.read_at_once(offset, bytes)) {
+    if !buffer.is_null() && enter_at_once(region).is_some_and(|open| open.read_at_once(offset, bytes, Copying::Any)) {
         return 0;
     }
     // SAFETY: the caller's promise.
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn mapshare_write(
     let bytes = unsafe { Source::from_raw(buffer.cast(), length) };
     if bytes.is_short()
         && !buffer.is_null()
-        && enter_at_once(region).is_some_and(|open| open.write_short_at_once(offset, bytes))
+        && enter_at_once(region).is_some_and(|open| open.write_at_once(offset, bytes, Copying::Short))
     {
         return 0;
     }
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn mapshare_write(
 unsafe extern "C" fn write(region: *mut mapshare_region, offset: u64, buffer: *const c_void, length: usize) -> c_int {
     // SAFETY: the caller vouches for `length` bytes at `buffer`; NULL is refused before they are used.
     let bytes = unsafe { Source::from_raw(buffer.cast(), length) };
-    if !buffer.is_null() && enter_at_once(region).is_some_and(|open| open.write_at_once(offset, bytes)) {
+    if !buffer.is_null() && enter_at_once(region).is_some_and(|open| open.write_at_once(offset, bytes, Copying::Any)) {
         return 0;
     }
     // SAFETY: the caller's promise.

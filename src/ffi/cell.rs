@@ -5,7 +5,7 @@ use super::open::{enter, enter_at_once};
 use super::options::{self, mapshare_region};
 use crate::Cell;
 use crate::error::{Error, Result};
-use crate::region::{Destination, Region, Source};
+use crate::region::{Copying, Destination, Region, Source};
 use std::ffi::{c_int, c_void};
 
 /// How many bytes a cell takes.
@@ -74,13 +74,53 @@ pub unsafe extern "C" fn mapshare_cell_publish(
 ) -> c_int {
     // SAFETY: the caller vouches for `length` bytes; NULL is refused before they are used.
     let source = unsafe { Source::from_raw(value.cast(), length) };
-    let at_once = |open: &Region| Cell::publish_at_once(open.words_from_at_once(offset, Cell::HEADER)?, source);
-    if !value.is_null() && enter_at_once(region).is_some_and(|open| at_once(&open).is_some()) {
+    if source.is_short() && publishes_at_once(region, offset, source, Copying::Short) {
         return 0;
     }
+    // SAFETY: the caller's promise.
+    unsafe { publish(region, offset, value, length) }
+}
+
+/// Whether a publishing was done, nothing being in its way.
+#[inline(always)]
+fn publishes_at_once(region: *mut mapshare_region, offset: u64, value: Source, copying: Copying) -> bool {
+    let Some(open) = enter_at_once(region).filter(|_| !value.is_null()) else { return false };
+    let Some(words) = open.words_from_at_once(offset, Cell::HEADER) else { return false };
+    Cell::publish_at_once(words, value, copying).is_some()
+}
+
+/// A publishing that is long, or that something is in the way of: as `read` of access.rs.
+///
+/// # Safety
+/// As `mapshare_cell_publish`.
+#[inline(never)]
+unsafe extern "C" fn publish(region: *mut mapshare_region, offset: u64, value: *const c_void, length: usize) -> c_int {
+    // SAFETY: the caller vouches for `length` bytes; NULL is refused before they are used.
+    let source = unsafe { Source::from_raw(value.cast(), length) };
+    if publishes_at_once(region, offset, source, Copying::Any) {
+        return 0;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { publish_patiently(region, offset, value, length) }
+}
+
+/// A publishing that something is in the way of.
+///
+/// # Safety
+/// As `mapshare_cell_publish`.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn publish_patiently(
+    region: *mut mapshare_region,
+    offset: u64,
+    value: *const c_void,
+    length: usize,
+) -> c_int {
     guard("mapshare_cell_publish", || {
         let region = enter(region)?;
         check("value", value)?;
+        // SAFETY: the caller vouches for `length` bytes, and it is not NULL.
+        let source = unsafe { Source::from_raw(value.cast(), length) };
         cell(&region, offset)?.publish_from(source).map(drop)
     })
 }
@@ -111,20 +151,68 @@ pub unsafe extern "C" fn mapshare_cell_read(
     ret_version: *mut u64,
 ) -> c_int {
     // SAFETY: the caller vouches for `length` bytes; NULL is refused before they are used.
-    let destination = || unsafe { Destination::from_raw(value.cast(), length) };
-    let at_once = |open: &Region| Cell::read_at_once(open.words_from_at_once(offset, Cell::HEADER)?, destination());
-    if !value.is_null()
-        && let Some(version) = enter_at_once(region).and_then(|open| at_once(&open))
+    let destination = unsafe { Destination::from_raw(value.cast(), length) };
+    if destination.is_short()
+        && let Some(version) = reads_at_once(region, offset, destination, Copying::Short)
     {
         // SAFETY: the caller vouches for it, or passes NULL.
         unsafe { give_version(ret_version, version) };
         return 0;
     }
+    // SAFETY: the caller's promise.
+    unsafe { read(region, offset, value, length, ret_version) }
+}
+
+/// The version of a value that was read, nothing being in the way.
+#[inline(always)]
+fn reads_at_once(region: *mut mapshare_region, offset: u64, value: Destination, copying: Copying) -> Option<u64> {
+    let open = enter_at_once(region).filter(|_| !value.is_null())?;
+    Cell::read_at_once(open.words_from_at_once(offset, Cell::HEADER)?, value, copying)
+}
+
+/// As `publish`, for a reading.
+///
+/// # Safety
+/// As `mapshare_cell_read`.
+#[inline(never)]
+unsafe extern "C" fn read(
+    region: *mut mapshare_region,
+    offset: u64,
+    value: *mut c_void,
+    length: usize,
+    ret_version: *mut u64,
+) -> c_int {
+    // SAFETY: the caller vouches for `length` bytes; NULL is refused before they are used.
+    let destination = unsafe { Destination::from_raw(value.cast(), length) };
+    if let Some(version) = reads_at_once(region, offset, destination, Copying::Any) {
+        // SAFETY: the caller vouches for it, or passes NULL.
+        unsafe { give_version(ret_version, version) };
+        return 0;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { read_patiently(region, offset, value, length, ret_version) }
+}
+
+/// As `publish_patiently`.
+///
+/// # Safety
+/// As `mapshare_cell_read`.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn read_patiently(
+    region: *mut mapshare_region,
+    offset: u64,
+    value: *mut c_void,
+    length: usize,
+    ret_version: *mut u64,
+) -> c_int {
     guard("mapshare_cell_read", || {
         let region = enter(region)?;
         check("value", value)?;
-        let version = cell(&region, offset)?.read_into(destination())?;
-        // SAFETY: as above.
+        // SAFETY: the caller vouches for `length` bytes, and it is not NULL.
+        let destination = unsafe { Destination::from_raw(value.cast(), length) };
+        let version = cell(&region, offset)?.read_into(destination)?;
+        // SAFETY: the caller vouches for it, or passes NULL.
         unsafe { give_version(ret_version, version) };
         Ok(())
     })

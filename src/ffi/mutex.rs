@@ -91,6 +91,13 @@ pub extern "C" fn mapshare_mutex_lock(region: *mut mapshare_region, offset: u64,
     if enter_at_once(region).is_some_and(|open| words(&open)) {
         return 0;
     }
+    lock(region, offset, timeout_ns)
+}
+
+/// A taking that something is in the way of: by the ABI of C, as `read` of access.rs.
+#[cold]
+#[inline(never)]
+extern "C" fn lock(region: *mut mapshare_region, offset: u64, timeout_ns: i64) -> c_int {
     guard("mapshare_mutex_lock", || {
         let region = enter(region)?;
         let locked = mutex(&region, offset)?.lock(options::timeout(timeout_ns))?;
@@ -125,6 +132,13 @@ pub extern "C" fn mapshare_mutex_unlock(region: *mut mapshare_region, offset: u6
     if enter_at_once(region).is_some_and(|open| words(&open)) {
         return 0;
     }
+    unlock(region, offset)
+}
+
+/// As `lock`, for a freeing.
+#[cold]
+#[inline(never)]
+extern "C" fn unlock(region: *mut mapshare_region, offset: u64) -> c_int {
     guard("mapshare_mutex_unlock", || mutex(&*enter(region)?, offset)?.unlock())
 }
 

@@ -1,6 +1,6 @@
 //! Queues of messages.
 
-use super::guard::guard;
+use super::guard::{Returned, guard};
 use super::open::{self, enter};
 use super::options::{self, mapshare_region};
 use super::table::{Entered, Table, TableFull};
@@ -67,8 +67,30 @@ impl Kind for OneUser<Member> {
 /// All open handles.
 static QUEUES: Table<OneUser<Member>> = Table::new();
 
-/// Runs `act` on the member that a caller means, for this call alone.
+/// Runs `act` on the member that a caller means, if nothing is in the way; None if there is, or if `act` says so.
 #[inline(always)]
+fn at_once<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Member) -> Option<R>) -> Option<R> {
+    let entered = QUEUES.enter_at_once(Token::from_handle(queue))?;
+    let mut in_use: InUse<Member> = entered.use_at_once()?;
+    act(&mut in_use)
+}
+
+/// What a call at once gave, or else what `patiently` gives.
+#[inline(always)]
+fn given_or<R: Returned>(given: Option<R>, function: &'static str, patiently: impl FnOnce() -> Result<R>) -> R::Number {
+    match given {
+        Some(given) => given.good(),
+        None => otherwise(function, patiently),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn otherwise<R: Returned>(function: &'static str, patiently: impl FnOnce() -> Result<R>) -> R::Number {
+    guard(function, patiently)
+}
+
+/// Runs `act` on the member that a caller means, for this call alone.
 fn with<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Member) -> Result<R>) -> Result<R> {
     let token = Token::from_handle(queue);
     let entered: Entered<OneUser<Member>> =
@@ -77,7 +99,6 @@ fn with<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Member) -> Result<R
     act(&mut *in_use.ok_or(Error::InUse { kind: "queue handle" })?)
 }
 
-#[inline(always)]
 fn producer<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Producer) -> Result<R>) -> Result<R> {
     with(queue, |member| match member {
         Member::Producer(producer) => act(producer),
@@ -85,7 +106,6 @@ fn producer<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Producer) -> Re
     })
 }
 
-#[inline(always)]
 fn consumer<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Consumer) -> Result<R>) -> Result<R> {
     with(queue, |member| match member {
         Member::Consumer(consumer) => act(consumer),
@@ -209,10 +229,14 @@ pub unsafe extern "C" fn mapshare_queue_push(
     length: usize,
     timeout_ns: i64,
 ) -> c_int {
-    guard("mapshare_queue_push", || {
+    // SAFETY: the caller vouches for `length` bytes; NULL is refused before they are used.
+    let source = unsafe { Source::from_raw(message.cast(), length) };
+    let given = at_once(queue, |member| match member {
+        Member::Producer(producer) if !message.is_null() => producer.push_at_once(source),
+        _ => None,
+    });
+    given_or(given, "mapshare_queue_push", || {
         check("message", message, length)?;
-        // SAFETY: the caller vouches for `length` bytes, and it is not NULL, or they are none.
-        let source = unsafe { Source::from_raw(message.cast(), length) };
         producer(queue, |producer| producer.push_from(source, options::timeout(timeout_ns)))
     })
 }
@@ -243,10 +267,14 @@ pub unsafe extern "C" fn mapshare_queue_pop(
     capacity: usize,
     timeout_ns: i64,
 ) -> i64 {
-    guard("mapshare_queue_pop", || {
+    // SAFETY: the caller vouches for `capacity` bytes; NULL is refused before they are used.
+    let mut destination = unsafe { Destination::from_raw(buffer.cast(), capacity) };
+    let given = at_once(queue, |member| match member {
+        Member::Consumer(consumer) if !buffer.is_null() => consumer.pop_at_once(destination.again()),
+        _ => None,
+    });
+    given_or(given, "mapshare_queue_pop", || {
         check("buffer", buffer, capacity)?;
-        // SAFETY: the caller vouches for `capacity` bytes, and it is not NULL, or they are none.
-        let destination = unsafe { Destination::from_raw(buffer.cast(), capacity) };
         consumer(queue, |consumer| consumer.pop_into(destination, options::timeout(timeout_ns)))
     })
 }
@@ -269,12 +297,15 @@ pub unsafe extern "C" fn mapshare_queue_reserve(
     timeout_ns: i64,
     ret_pointer: *mut *mut c_void,
 ) -> c_int {
-    guard("mapshare_queue_reserve", || {
+    // SAFETY: the caller vouches for it, and it is not NULL when there is an address.
+    let give = |address: *mut u8| unsafe { ret_pointer.write(address.cast()) };
+    let given = at_once(queue, |member| match member {
+        Member::Producer(producer) if !ret_pointer.is_null() => producer.reserve_at_once(length as u64),
+        _ => None,
+    });
+    given_or(given.map(give), "mapshare_queue_reserve", || {
         check("ret_pointer", ret_pointer.cast(), 1)?;
-        let address = producer(queue, |producer| producer.reserve(length as u64, options::timeout(timeout_ns)))?;
-        // SAFETY: the caller vouches for it, and it is not NULL.
-        unsafe { ret_pointer.write(address.cast()) };
-        Ok(())
+        producer(queue, |producer| producer.reserve(length as u64, options::timeout(timeout_ns))).map(give)
     })
 }
 
@@ -292,7 +323,11 @@ pub unsafe extern "C" fn mapshare_queue_reserve(
 /// Threads: the one that reserved; any, one at a time, when the producer is single. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_queue_commit(queue: *mut mapshare_queue, length: usize) -> c_int {
-    guard("mapshare_queue_commit", || producer(queue, |producer| producer.commit(length as u64)))
+    let given = at_once(queue, |member| match member {
+        Member::Producer(producer) => producer.commit_at_once(length as u64),
+        Member::Consumer(_) => None,
+    });
+    given_or(given, "mapshare_queue_commit", || producer(queue, |producer| producer.commit(length as u64)))
 }
 
 /// Looks at the first message inside the queue, which mapshare_queue_consume takes out. In a queue of many consumers the
@@ -312,12 +347,18 @@ pub unsafe extern "C" fn mapshare_queue_peek(
     timeout_ns: i64,
     ret_pointer: *mut *const c_void,
 ) -> i64 {
-    guard("mapshare_queue_peek", || {
-        check("ret_pointer", ret_pointer.cast(), 1)?;
-        let (address, length) = consumer(queue, |consumer| consumer.peek(options::timeout(timeout_ns)))?;
-        // SAFETY: the caller vouches for it, and it is not NULL.
+    let give = |(address, length): (*const u8, u64)| {
+        // SAFETY: the caller vouches for it, and it is not NULL when there is an address.
         unsafe { ret_pointer.write(address.cast()) };
-        Ok(length)
+        length
+    };
+    let given = at_once(queue, |member| match member {
+        Member::Consumer(consumer) if !ret_pointer.is_null() => consumer.peek_at_once(),
+        _ => None,
+    });
+    given_or(given.map(give), "mapshare_queue_peek", || {
+        check("ret_pointer", ret_pointer.cast(), 1)?;
+        consumer(queue, |consumer| consumer.peek(options::timeout(timeout_ns))).map(give)
     })
 }
 
@@ -334,7 +375,11 @@ pub unsafe extern "C" fn mapshare_queue_peek(
 /// Threads: the one that peeked; any, one at a time, when the consumer is single. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_queue_consume(queue: *mut mapshare_queue) -> c_int {
-    guard("mapshare_queue_consume", || consumer(queue, Consumer::consume))
+    let given = at_once(queue, |member| match member {
+        Member::Consumer(consumer) => consumer.consume_at_once(),
+        Member::Producer(_) => None,
+    });
+    given_or(given, "mapshare_queue_consume", || consumer(queue, Consumer::consume))
 }
 
 /// Gives up a reservation, or puts a peeked message back. Nothing happens when there is none.

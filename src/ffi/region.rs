@@ -181,6 +181,7 @@ mod tests {
     use crate::ffi::open::{enter_at_once, mapshare_open, mapshare_unmap};
     use crate::ffi::options::{MAPSHARE_CREATE, MAPSHARE_READ_WRITE, mapshare_options};
     use crate::ffi::view::{mapshare_release, mapshare_view};
+    use crate::region::Copying;
     use std::ffi::CString;
     use std::os::unix::ffi::OsStrExt;
 
@@ -199,7 +200,7 @@ mod tests {
         // SAFETY: a path, options of that size, and room for the token.
         let opened = unsafe { mapshare_open(name.as_ptr(), &options, size_of_val(&options), &mut region) };
         assert_eq!(opened, 0);
-        let is_short = || enter_at_once(region).unwrap().read_at_once(0, (&mut [0; 8][..]).into());
+        let is_short = || enter_at_once(region).unwrap().read_at_once(0, (&mut [0; 8][..]).into(), Copying::Any);
         assert_eq!(mapshare_refresh(region), 0);
         assert!(is_short());
         let mut view = std::ptr::null_mut();

@@ -6,7 +6,7 @@
 //! Decision: `read_at_once` and its like are the way of good calls: they answer yes or no, so that no error value, frame
 //! or landing pad stands in it (6 ns in an 8-byte read). After a no the other function does it all again, and says why not.
 
-use super::buffer::{Destination, Source};
+use super::buffer::{Copying, Destination, Source};
 use super::guard::{self, portable};
 use super::hazard;
 use super::lost::{Met, Tries};
@@ -20,34 +20,14 @@ use crate::sys::{Errno, file, map};
 impl Mapping {
     /// `read`, if all is well with the bytes and this thread may touch them; otherwise false, and `read` finds out why.
     #[inline(always)]
-    pub(crate) fn read_at_once(&self, span: Span, to: Destination) -> bool {
-        let from = self.address(span).as_ptr();
-        // SAFETY: the span lies in our pages, and the caller's buffer is as long.
-        self.done_at_once(|| unsafe { guard::copy(to.address, from, to.length) } == to.length)
-    }
-
-    /// As `read_at_once`, for a buffer that is short.
-    #[inline(always)]
-    pub(crate) fn read_short_at_once(&self, span: Span, to: Destination) -> bool {
-        let from = self.address(span).as_ptr();
-        // SAFETY: the span lies in our pages, and the caller's buffer is as long, which is short.
-        self.done_at_once(|| unsafe { guard::copy_short(to.address, from, to.length) })
+    pub(crate) fn read_at_once(&self, span: Span, to: Destination, how: Copying) -> bool {
+        self.done_at_once(|| self.read_plainly(span, to, how))
     }
 
     /// As `read_at_once`, for `write`.
     #[inline(always)]
-    pub(crate) fn write_at_once(&self, span: Span, from: Source) -> bool {
-        let to = self.address(span).as_ptr();
-        // SAFETY: as in `read_at_once`, the other way round.
-        self.done_at_once(|| unsafe { guard::copy(to, from.address, from.length) } == from.length)
-    }
-
-    /// As `write_at_once`, for bytes that are short.
-    #[inline(always)]
-    pub(crate) fn write_short_at_once(&self, span: Span, from: Source) -> bool {
-        let to = self.address(span).as_ptr();
-        // SAFETY: as in `read_short_at_once`, the other way round.
-        self.done_at_once(|| unsafe { guard::copy_short(to, from.address, from.length) })
+    pub(crate) fn write_at_once(&self, span: Span, from: Source, how: Copying) -> bool {
+        self.done_at_once(|| self.write_plainly(span, from, how))
     }
 
     /// As `read_at_once`, for `fill`.
@@ -56,6 +36,22 @@ impl Mapping {
         // SAFETY: the span lies in our pages.
         let fill = || unsafe { guard::fill(self.address(span).as_ptr(), byte, span.length()) };
         self.done_at_once(|| fill() == span.length())
+    }
+
+    /// `read`, unless it faults. The calling thread bears SIGBUS, and looks for lost pages itself.
+    #[inline(always)]
+    pub(super) fn read_plainly(&self, span: Span, to: Destination, how: Copying) -> bool {
+        let from = self.address(span).as_ptr();
+        // SAFETY: the span lies in our pages, and the caller's buffer is as long.
+        unsafe { how.copies(to.address, from, to.length) }
+    }
+
+    /// As `read_plainly`, for `write`.
+    #[inline(always)]
+    pub(super) fn write_plainly(&self, span: Span, from: Source, how: Copying) -> bool {
+        let to = self.address(span).as_ptr();
+        // SAFETY: as in `read_plainly`, the other way round.
+        unsafe { how.copies(to, from.address, from.length) }
     }
 
     #[inline(always)]

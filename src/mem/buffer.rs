@@ -21,6 +21,31 @@ pub(crate) struct Destination<'a> {
     lifetime: PhantomData<&'a mut [u8]>,
 }
 
+/// By which code bytes are copied. It is a constant where it matters, so that the compiler leaves the other out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copying {
+    /// In the midst of the caller: what is longer than short is not copied.
+    Short,
+    /// Whatever is best.
+    Any,
+}
+
+impl Copying {
+    /// Whether all was copied.
+    ///
+    /// # Safety
+    /// As `guard::copy`.
+    #[inline(always)]
+    pub(super) unsafe fn copies(self, to: *mut u8, from: *const u8, length: usize) -> bool {
+        match self {
+            // SAFETY: the caller's promise; the length is short.
+            Copying::Short => guard::is_short(length) && unsafe { guard::copy_short(to, from, length) },
+            // SAFETY: the caller's promise.
+            Copying::Any => unsafe { guard::copy(to, from, length) == length },
+        }
+    }
+}
+
 impl Source<'_> {
     /// The caller's memory.
     ///
@@ -32,6 +57,12 @@ impl Source<'_> {
 
     pub(crate) fn length(&self) -> usize {
         self.length
+    }
+
+    /// Whether a C caller has passed NULL.
+    #[inline(always)]
+    pub(crate) fn is_null(&self) -> bool {
+        self.address.is_null()
     }
 
     /// Whether they are few enough for the shortest way.
@@ -65,6 +96,12 @@ impl Destination<'_> {
 
     pub(crate) fn length(&self) -> usize {
         self.length
+    }
+
+    /// Whether a C caller has passed NULL.
+    #[inline(always)]
+    pub(crate) fn is_null(&self) -> bool {
+        self.address.is_null()
     }
 
     /// Whether they are few enough for the shortest way.

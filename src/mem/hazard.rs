@@ -262,6 +262,12 @@ pub(crate) fn this_thread() -> Result<ThreadNumber, NoRecord> {
     Ok(record.owner().number())
 }
 
+/// The same, if it has a record.
+#[inline(always)]
+pub(crate) fn this_thread_at_once() -> Option<ThreadNumber> {
+    Some(current::get()?.owner().number())
+}
+
 /// What `set_notes` has put down for this thread; null for nothing.
 #[inline(always)]
 pub(crate) fn notes() -> *mut () {

@@ -122,6 +122,12 @@ fn lists() -> impl Iterator<Item = &'static Held> {
 }
 
 impl Note {
+    /// For the thread whose note it is.
+    #[inline(always)]
+    fn is_free(&self) -> bool {
+        self.presence.load(Ordering::Relaxed).is_null() // ORDER: Relaxed: only its thread writes it
+    }
+
     #[inline(always)]
     fn is(&self, key: Key) -> bool {
         // ORDER: Acquire, partner the Release in `note` and `forget`: for those who read another thread's notes.
@@ -169,8 +175,7 @@ impl Held {
     /// Notes that this thread, whose list it is, is about to take a lock.
     #[inline(always)]
     pub(crate) fn note(&self, key: Key) -> Result<&Note, TooMany> {
-        // ORDER: Relaxed: only this thread writes its notes.
-        let free = self.notes.iter().find(|note| note.presence.load(Ordering::Relaxed).is_null()).ok_or(TooMany)?;
+        let free = if self.notes[0].is_free() { &self.notes[0] } else { self.free_note()? };
         free.position.store(key.position(), Ordering::Relaxed);
         free.mapping.store(ptr::from_ref(key.mapping).cast_mut(), Ordering::Relaxed);
         free.offset.store(key.offset, Ordering::Relaxed);
@@ -180,9 +185,21 @@ impl Held {
         Ok(free)
     }
 
+    #[cold]
+    #[inline(never)]
+    fn free_note(&self) -> Result<&Note, TooMany> {
+        self.notes.iter().find(|note| note.is_free()).ok_or(TooMany)
+    }
+
     /// What this thread, whose list it is, has noted of that lock.
     #[inline(always)]
     pub(crate) fn find(&self, key: Key) -> Option<&Note> {
+        if self.notes[0].is(key) { Some(&self.notes[0]) } else { self.find_another(key) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_another(&self, key: Key) -> Option<&Note> {
         self.notes.iter().find(|note| note.is(key))
     }
 

@@ -218,6 +218,12 @@ impl Mapping {
     }
 
     /// The first page's address.
+    #[inline(always)]
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// The same, as a number.
     pub(super) fn start(&self) -> usize {
         self.base.addr().get()
     }

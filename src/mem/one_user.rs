@@ -29,7 +29,6 @@ impl<T> OneUser<T> {
     }
 
     /// Uses it until the result is dropped; None while somebody else does.
-    #[inline(always)]
     pub(crate) fn use_now(&self) -> Result<Option<InUse<'_, T>>, NoRecord> {
         let ThreadNumber(mine) = hazard::this_thread()?;
         // ORDER: Acquire, partner InUse::drop. Relaxed on failure: nothing is concluded.
@@ -37,6 +36,14 @@ impl<T> OneUser<T> {
             Ok(_) => Ok(Some(InUse(self))),
             Err(user) => Ok(self.take_from(user, mine)),
         }
+    }
+
+    /// `use_now`, if nothing is in its way.
+    #[inline(always)]
+    pub(crate) fn use_at_once(&self) -> Option<InUse<'_, T>> {
+        let ThreadNumber(mine) = hazard::this_thread_at_once()?;
+        // ORDER: as in `use_now`.
+        self.user.compare_exchange(NOBODY, mine, Ordering::Acquire, Ordering::Relaxed).ok().map(|_| InUse(self))
     }
 
     #[cold]

@@ -17,7 +17,7 @@
 //! which it can go.
 
 use super::access::{Order, Side, finish};
-use super::buffer::{Destination, Source};
+use super::buffer::{Copying, Destination, Source};
 use super::guard::Fault;
 pub use super::guard::Word;
 use super::hazard;
@@ -83,6 +83,8 @@ impl<W: Word> Operation<W> {
 #[derive(Clone, Copy)]
 pub struct Words<'a> {
     mapping: &'a Mapping,
+    /// The mapping's first page: it stays as long as the mapping is borrowed, and is not looked up for each access.
+    base: NonNull<u8>,
     span: Span,
     is_writable: bool,
 }
@@ -95,7 +97,7 @@ impl<'a> Words<'a> {
     #[inline(always)]
     pub(crate) fn find(mapping: &'a Mapping, offset: u64, length: u64, is_writable: bool) -> Option<Words<'a>> {
         let span = mapping.find(offset, length).filter(|_| offset.is_multiple_of(Self::ALIGNMENT))?;
-        Some(Words { mapping, span, is_writable })
+        Some(Words::of(mapping, span, is_writable))
     }
 
     /// The object at `offset`, where `span` says whether the mapping has it.
@@ -111,7 +113,7 @@ impl<'a> Words<'a> {
         if !offset.is_multiple_of(Self::ALIGNMENT) {
             return Err(Error::Misaligned { offset, alignment: Self::ALIGNMENT, object: "an object" });
         }
-        Ok(Words { mapping, span: span()?, is_writable })
+        Ok(Words::of(mapping, span()?, is_writable))
     }
 
     /// The word at `at`, counted from the object's first byte; the object has it, and it is aligned there.
@@ -119,13 +121,13 @@ impl<'a> Words<'a> {
     pub(crate) fn word<W: Word>(&self, at: usize) -> Atomic<'a, W> {
         assert!(at.is_multiple_of(size_of::<W>()));
         let span = self.span.part(at, size_of::<W>());
-        Atomic { mapping: self.mapping, span, is_writable: self.is_writable, word: PhantomData }
+        Atomic { mapping: self.mapping, base: self.base, span, is_writable: self.is_writable, word: PhantomData }
     }
 
     /// Those of a span that was checked before; the region has no other protector than a seal or the handler.
     #[inline(always)]
     pub(super) fn of(mapping: &'a Mapping, span: Span, is_writable: bool) -> Words<'a> {
-        Words { mapping, span, is_writable }
+        Words { mapping, base: mapping.base(), span, is_writable }
     }
 
     /// The `length` bytes from `at` on; the object has them.
@@ -140,18 +142,26 @@ impl<'a> Words<'a> {
         self.span.length() as u64
     }
 
-    /// Copies the bytes from `at` on out; `bears_sigbus`: the calling thread was asked.
-    #[inline(always)]
-    pub(crate) fn copy_out(&self, at: u64, mut to: Destination, bears_sigbus: bool) -> Result<()> {
-        let span = self.span.part(at as usize, to.length());
-        if bears_sigbus && self.mapping.read_at_once(span, to.again()) { Ok(()) } else { self.mapping.read(span, to) }
+    /// Copies the bytes from `at` on out.
+    pub(crate) fn copy_out(&self, at: u64, to: Destination) -> Result<()> {
+        self.mapping.read(self.span.part(at as usize, to.length()), to)
     }
 
-    /// Copies bytes in from `at` on, as `copy_out`. The region is writable.
+    /// The same, as `perform_plainly`; whether it was done.
     #[inline(always)]
-    pub(crate) fn copy_in(&self, at: u64, from: Source, bears_sigbus: bool) -> Result<()> {
-        let span = self.span.part(at as usize, from.length());
-        if bears_sigbus && self.mapping.write_at_once(span, from) { Ok(()) } else { self.mapping.write(span, from) }
+    pub(crate) fn copy_out_plainly(&self, at: u64, to: Destination, how: Copying) -> bool {
+        self.mapping.read_plainly(self.span.part(at as usize, to.length()), to, how)
+    }
+
+    /// Copies bytes in from `at` on. The region is writable.
+    pub(crate) fn copy_in(&self, at: u64, from: Source) -> Result<()> {
+        self.mapping.write(self.span.part(at as usize, from.length()), from)
+    }
+
+    /// The same, as `perform_plainly`; whether it was done.
+    #[inline(always)]
+    pub(crate) fn copy_in_plainly(&self, at: u64, from: Source, how: Copying) -> bool {
+        self.mapping.write_plainly(self.span.part(at as usize, from.length()), from, how)
     }
 
     /// Sets the bytes from `at` on to zero. The region is writable.
@@ -164,6 +174,19 @@ impl<'a> Words<'a> {
     pub(crate) fn check(&self, at: u64, length: u64) -> Result<()> {
         let span = self.span.part(at as usize, length as usize);
         if self.mapping.lost.is_nothing() { Ok(()) } else { self.mapping.check(span) }
+    }
+
+    /// Whether accesses by a thread that bears their faults need not look at anything: no page of the mapping stands as
+    /// zeros for one that was lost. To be asked before the first such access, and again after the last one.
+    #[inline(always)]
+    pub(crate) fn are_intact(&self) -> bool {
+        self.mapping.protector() != Protector::SystemCalls && self.mapping.lost.is_nothing()
+    }
+
+    /// Whether all of these bytes are there, where `are_intact` says that some of the mapping's were lost.
+    #[inline(always)]
+    pub(crate) fn are_whole(&self) -> bool {
+        self.mapping.lost.is_nothing() || self.mapping.lost.is_whole(self.span)
     }
 
     /// Whether others see what is written.
@@ -205,6 +228,8 @@ impl<'a> Words<'a> {
 #[derive(Clone, Copy)]
 pub struct Atomic<'a, W> {
     mapping: &'a Mapping,
+    /// As in `Words`.
+    base: NonNull<u8>,
     span: Span,
     is_writable: bool,
     word: PhantomData<W>,
@@ -219,7 +244,7 @@ impl<'a, W: Word> Atomic<'a, W> {
     pub(crate) fn find(mapping: &'a Mapping, offset: u64, is_writable: bool) -> Option<Atomic<'a, W>> {
         // The mapping starts on a page.
         let span = mapping.find(offset, Self::SIZE).filter(|_| offset.is_multiple_of(Self::SIZE))?;
-        Some(Atomic { mapping, span, is_writable, word: PhantomData })
+        Some(Atomic { mapping, base: mapping.base(), span, is_writable, word: PhantomData })
     }
 
     /// The word at `offset`, where `span` says whether the mapping has it.
@@ -236,7 +261,7 @@ impl<'a, W: Word> Atomic<'a, W> {
             let object = if Self::SIZE == 4 { "a u32" } else { "a u64" };
             return Err(Error::Misaligned { offset, alignment: Self::SIZE, object });
         }
-        Ok(Atomic { mapping, span: span(offset, Self::SIZE)?, is_writable, word: PhantomData })
+        Ok(Atomic { mapping, base: mapping.base(), span: span(offset, Self::SIZE)?, is_writable, word: PhantomData })
     }
 
     /// The value.
@@ -309,6 +334,18 @@ impl<'a, W: Word> Atomic<'a, W> {
         }
     }
 
+    /// Does the operation, unless it faults or may not write. The calling thread bears SIGBUS, and asks `are_intact` before
+    /// and afterwards.
+    #[inline(always)]
+    pub(crate) fn perform_plainly(&self, operation: Operation<W>) -> Option<W> {
+        if operation.writes() && !self.is_writable {
+            hazard::seldom();
+            return None;
+        }
+        // SAFETY: see `address`.
+        unsafe { operation.perform(self.address()) }.ok()
+    }
+
     #[cold]
     fn perform_patiently(&self, operation: Operation<W>) -> Result<W> {
         let (mapping, span) = (self.mapping, self.span);
@@ -347,9 +384,9 @@ impl<'a, W: Word> Atomic<'a, W> {
     }
 
     /// Aligned, inside our pages, and accessed there by guarded atomics and copies only; what faults there goes to the
-    /// handler, or cannot fault: `new` and `perform_at_once` have looked at the protector.
+    /// handler, or cannot fault: `new`, `perform_at_once` and `are_intact` have looked at the protector.
     #[inline(always)]
     fn address(&self) -> *mut W {
-        self.mapping.address(self.span).as_ptr().cast()
+        self.base.as_ptr().wrapping_add(self.span.start()).cast()
     }
 }

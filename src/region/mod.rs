@@ -19,7 +19,7 @@ mod words;
 
 use crate::error::{Error, RangeLockError, Result};
 use crate::mem::atomic::AtomicBool;
-pub(crate) use crate::mem::buffer::{Destination, Source};
+pub(crate) use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::fork_lock::ForkLock;
 use crate::mem::held;
 use crate::mem::mapping::{Mapping, Protector};
@@ -178,30 +178,16 @@ impl Region {
 
     /// `read_into`, if nothing at all is in its way; false, and whatever was copied does not count, if anything is.
     #[inline(always)]
-    pub(crate) fn read_at_once(&self, offset: u64, buffer: Destination) -> bool {
+    pub(crate) fn read_at_once(&self, offset: u64, buffer: Destination, how: Copying) -> bool {
         let span = self.mapping.find(offset, buffer.length() as u64);
-        span.is_some_and(|span| self.mapping.read_at_once(span, buffer))
-    }
-
-    /// As `read_at_once`, for a buffer that is short.
-    #[inline(always)]
-    pub(crate) fn read_short_at_once(&self, offset: u64, buffer: Destination) -> bool {
-        let span = self.mapping.find(offset, buffer.length() as u64);
-        span.is_some_and(|span| self.mapping.read_short_at_once(span, buffer))
+        span.is_some_and(|span| self.mapping.read_at_once(span, buffer, how))
     }
 
     /// As `read_at_once`, for `write_from`.
     #[inline(always)]
-    pub(crate) fn write_at_once(&self, offset: u64, bytes: Source) -> bool {
+    pub(crate) fn write_at_once(&self, offset: u64, bytes: Source, how: Copying) -> bool {
         let span = self.mapping.find(offset, bytes.length() as u64);
-        self.is_writable() && span.is_some_and(|span| self.mapping.write_at_once(span, bytes))
-    }
-
-    /// As `write_at_once`, for bytes that are short.
-    #[inline(always)]
-    pub(crate) fn write_short_at_once(&self, offset: u64, bytes: Source) -> bool {
-        let span = self.mapping.find(offset, bytes.length() as u64);
-        self.is_writable() && span.is_some_and(|span| self.mapping.write_short_at_once(span, bytes))
+        self.is_writable() && span.is_some_and(|span| self.mapping.write_at_once(span, bytes, how))
     }
 
     /// As `read_at_once`, for `fill`.

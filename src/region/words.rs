@@ -33,8 +33,11 @@ impl Region {
     /// The bytes from `offset` to the end, as `words_at_once`, if there are so many at least.
     #[inline(always)]
     pub(crate) fn words_from_at_once(&self, offset: u64, at_least: u64) -> Option<Words<'_>> {
-        let rest = self.length().checked_sub(offset).filter(|rest| *rest >= at_least)?;
-        self.words_at_once(offset, rest)
+        let length = self.length();
+        if offset > length || length - offset < at_least {
+            return None;
+        }
+        self.words_at_once(offset, length - offset)
     }
 
     /// The bytes of an object, as [`Producer`](crate::Producer) and [`Consumer`](crate::Consumer) take them: they stay

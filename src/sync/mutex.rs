@@ -115,16 +115,17 @@ impl<'a> Mutex<'a> {
     #[inline(always)]
     pub(crate) fn lock_at_once(words: Words<'a>) -> bool {
         let mutex = Mutex { words };
-        let Some((held, key, own)) = mutex.known_at_once() else { return false };
-        if mutex.head().perform_at_once(Operation::Load) != Some(MUTEX_HEAD) {
+        let Some((held, key, own)) = mutex.known_at_once().filter(|_| words.are_intact()) else { return false };
+        if mutex.head().perform_plainly(Operation::Load) != Some(MUTEX_HEAD) {
             return false;
         }
         let Ok(note) = held.note(key) else { return false };
-        if mutex.word().perform_at_once(Operation::CompareSwap { expected: 0, desired: own }) != Some(0) {
+        let take = Operation::CompareSwap { expected: 0, desired: own };
+        if mutex.word().perform_plainly(take) != Some(0) || !words.are_whole() {
             held.strike(note);
             return false;
         }
-        let _ = mutex.holder().perform_at_once(Operation::Put(held.kernel_numbers()));
+        let _ = mutex.holder().perform_plainly(Operation::Put(held.kernel_numbers()));
         true
     }
 
@@ -132,9 +133,10 @@ impl<'a> Mutex<'a> {
     #[inline(always)]
     pub(crate) fn unlock_at_once(words: Words<'a>) -> bool {
         let mutex = Mutex { words };
-        let Some((held, key, own)) = mutex.known_at_once() else { return false };
+        let Some((held, key, own)) = mutex.known_at_once().filter(|_| words.are_intact()) else { return false };
         let Some(note) = held.find(key) else { return false };
-        if mutex.word().perform_at_once(Operation::CompareSwap { expected: own, desired: 0 }) != Some(own) {
+        let free = Operation::CompareSwap { expected: own, desired: 0 };
+        if mutex.word().perform_plainly(free) != Some(own) || !words.are_whole() {
             return false;
         }
         held.strike(note);

@@ -17,9 +17,9 @@
 
 mod protocol;
 
-use super::place::InRegion;
+use super::place::{AtOnce, InRegion};
 use crate::error::{Error, Result};
-use crate::mem::buffer::{Destination, Source};
+use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::layout;
 use crate::mem::word::Words;
 use protocol::{Shape, Slots};
@@ -101,11 +101,10 @@ impl<'a> Cell<'a> {
 
     /// `at` and `publish_from`, if nothing at all is in their way; otherwise it is to be done by those.
     #[inline(always)]
-    pub(crate) fn publish_at_once(words: Words<'a>, value: Source) -> Option<u64> {
-        let place = InRegion::at_once(words, KIND);
-        let slots =
-            Slots::attach(&place).ok().filter(|_| place.is_aligned() && words.is_writable() && words.is_shared())?;
-        slots.publish(value, None).ok()
+    pub(crate) fn publish_at_once(words: Words<'a>, value: Source, copying: Copying) -> Option<u64> {
+        let place = AtOnce::new(words, copying)?;
+        let slots = Slots::attach(&place).ok().filter(|_| words.is_writable())?;
+        slots.publish(value, None).ok().filter(|_| place.has_stayed_intact())
     }
 
     /// Copies the last value out and gives its version; zeros and 0 when nothing was ever published.
@@ -124,10 +123,9 @@ impl<'a> Cell<'a> {
 
     /// `at` and `read_into`, if nothing at all is in their way.
     #[inline(always)]
-    pub(crate) fn read_at_once(words: Words<'a>, value: Destination) -> Option<u64> {
-        let place = InRegion::at_once(words, KIND);
-        let slots = Slots::attach(&place).ok().filter(|_| place.is_aligned() && words.is_shared())?;
-        slots.read(value).ok()
+    pub(crate) fn read_at_once(words: Words<'a>, value: Destination, copying: Copying) -> Option<u64> {
+        let place = AtOnce::new(words, copying)?;
+        Slots::attach(&place).ok()?.read(value).ok().filter(|_| place.has_stayed_intact())
     }
 
     /// Sleeps until a version after `seen` is out, and gives it. None as the timeout stands for ever; with a timeout of

@@ -12,8 +12,8 @@ use crate::mem::layout::queue::*;
 use std::time::Duration;
 
 /// A consumer of a queue.
-pub(in crate::data) struct Consumer<P> {
-    side: Side<P, Consuming>,
+pub(in crate::data) struct Consumer {
+    side: Side<Consuming>,
     /// The length of the message that is being looked at.
     peeked: Option<u64>,
 }
@@ -27,16 +27,20 @@ pub(in crate::data) struct Message {
     pub(in crate::data) length: u64,
 }
 
-impl<P: Place> Consumer<P> {
+impl Consumer {
     /// Becomes a consumer of the queue that stands in the place.
     ///
     /// # Errors
     /// EBUSY: the role is single and taken. EBADMSG, EPROTONOSUPPORT, ERANGE.
-    pub(in crate::data) fn open(place: P) -> core::result::Result<Consumer<P>, (P, Failure)> {
+    pub(in crate::data) fn open(place: &impl Place) -> Result<Consumer> {
         let mut consumer = Consumer { side: Side::join(place)?, peeked: None };
-        match if consumer.side.is_many() { Ok(()) } else { consumer.side.take_over() } {
+        match if consumer.side.is_many() { Ok(()) } else { consumer.side.take_over(place) } {
             Ok(()) => Ok(consumer),
-            Err(failure) => Err(consumer.side.give_up(failure)),
+            Err(failure) => {
+                // The failure of before counts for more.
+                let _ = consumer.side.quit(place);
+                Err(failure)
+            }
         }
     }
 
@@ -46,18 +50,23 @@ impl<P: Place> Consumer<P> {
     /// EMSGSIZE: the buffer is too small, and the message stays. EPIPE: the queue was ended and is empty. ETIMEDOUT,
     /// EINTR, EBADMSG. EINVAL: a message is being looked at.
     #[inline]
-    pub(in crate::data) fn pop(&mut self, buffer: Destination, timeout: Option<Duration>) -> Result<u64> {
-        let length = self.first(timeout)?;
+    pub(in crate::data) fn pop(
+        &mut self,
+        place: &impl Place,
+        buffer: Destination,
+        timeout: Option<Duration>,
+    ) -> Result<u64> {
+        let length = self.first(place, timeout)?;
         let size = buffer.length() as u64;
         let copied = match buffer.first(length) {
-            Some(bytes) => self.side.place.copy_out(self.offset(), bytes).map_err(Failure::from),
+            Some(bytes) => place.copy_out(self.offset(), bytes).map_err(Failure::from),
             None => Err(Failure::Is(Problem::BufferTooSmall { length, buffer: size })),
         };
         if let Err(error) = copied {
-            self.side.unlock()?;
+            self.side.unlock(place)?;
             return Err(error);
         }
-        self.take(length)?;
+        self.take(place, length)?;
         Ok(length)
     }
 
@@ -67,8 +76,8 @@ impl<P: Place> Consumer<P> {
     /// # Errors
     /// As `pop`.
     #[inline(always)]
-    pub(in crate::data) fn peek(&mut self, timeout: Option<Duration>) -> Result<Message> {
-        let length = self.first(timeout)?;
+    pub(in crate::data) fn peek(&mut self, place: &impl Place, timeout: Option<Duration>) -> Result<Message> {
+        let length = self.first(place, timeout)?;
         self.peeked = Some(length);
         Ok(Message { offset: self.offset(), length })
     }
@@ -78,34 +87,29 @@ impl<P: Place> Consumer<P> {
     /// # Errors
     /// EINVAL: none is.
     #[inline(always)]
-    pub(in crate::data) fn consume(&mut self) -> Result<()> {
+    pub(in crate::data) fn consume(&mut self, place: &impl Place) -> Result<()> {
         let length = self.peeked.ok_or_else(|| Failure::misused("has no message peeked by this handle; peek first"))?;
-        self.side.check_turn()?;
-        self.side.place.check(self.offset(), length)?;
+        self.side.check_turn(place)?;
+        place.check(self.offset(), length)?;
         self.peeked = None;
-        self.take(length)
+        self.take(place, length)
     }
 
     /// Puts the message that is being looked at back, if one is.
     ///
     /// # Errors
     /// Those of an access.
-    pub(in crate::data) fn cancel(&mut self) -> Result<()> {
-        if self.peeked.take().is_some() { self.side.unlock() } else { Ok(()) }
+    pub(in crate::data) fn cancel(&mut self, place: &impl Place) -> Result<()> {
+        if self.peeked.take().is_some() { self.side.unlock(place) } else { Ok(()) }
     }
 
     /// Leaves; a message that is being looked at is put back.
     ///
     /// # Errors
     /// Those of an access; it has left all the same.
-    pub(in crate::data) fn close(&mut self) -> Result<()> {
-        let cancelled = self.cancel();
-        self.side.quit().and(cancelled)
-    }
-
-    /// The place it was opened in.
-    pub(in crate::data) fn place(&self) -> &P {
-        &self.side.place
+    pub(in crate::data) fn close(&mut self, place: &impl Place) -> Result<()> {
+        let cancelled = self.cancel(place);
+        self.side.quit(place).and(cancelled)
     }
 
     #[inline(always)]
@@ -115,76 +119,76 @@ impl<P: Place> Consumer<P> {
 
     /// The length of the first message, waiting for one; on a side with many members it is this member's turn then.
     #[inline(always)]
-    fn first(&mut self, timeout: Option<Duration>) -> Result<u64> {
+    fn first(&mut self, place: &impl Place, timeout: Option<Duration>) -> Result<u64> {
         if self.peeked.is_some() {
             return Err(Failure::misused("has a message peeked by this handle already; consume or cancel first"));
         }
         if !self.side.is_many()
-            && let Ok(length) = self.side.message()?
+            && let Ok(length) = self.side.message(place)?
         {
             return Ok(length);
         }
-        self.first_slowly(timeout)
+        self.first_slowly(place, timeout)
     }
 
     /// Takes the first message out, which has this length.
     #[inline(always)]
-    fn take(&mut self, length: u64) -> Result<()> {
+    fn take(&mut self, place: &impl Place, length: u64) -> Result<()> {
         self.side.step(record_bytes(length));
-        let done = self.side.store_cursor(1);
-        self.side.unlock()?;
+        let done = self.side.store_cursor(place, 1);
+        self.side.unlock(place)?;
         done?;
-        sleep::wake(&self.side.place, Consuming::OTHERS_ASLEEP)
+        sleep::wake(place, Consuming::OTHERS_ASLEEP)
     }
 
     /// The length of the message at the cursor, which goes over padding.
-    fn find(&mut self) -> Result<Option<u64>> {
+    fn find(&mut self, place: &impl Place) -> Result<Option<u64>> {
         loop {
             // Not for ever: padding at the ring's beginning is damage.
-            match self.side.message()? {
+            match self.side.message(place)? {
                 Ok(length) => return Ok(Some(length)),
                 Err(word) => match self.side.other(word)? {
                     Other::Nothing => return Ok(None),
                     Other::Padding => self.side.step_over_padding(),
                 },
             }
-            self.side.store_cursor(0)?;
-            sleep::wake(&self.side.place, Consuming::OTHERS_ASLEEP)?;
+            self.side.store_cursor(place, 0)?;
+            sleep::wake(place, Consuming::OTHERS_ASLEEP)?;
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn first_slowly(&mut self, timeout: Option<Duration>) -> Result<u64> {
-        let deadline = Deadline::after(timeout, &self.side.place);
+    fn first_slowly(&mut self, place: &impl Place, timeout: Option<Duration>) -> Result<u64> {
+        let deadline = Deadline::after(timeout, place);
         let mut waiting = Waiting::new(Consuming::ASLEEP, deadline);
         loop {
-            if let Some(length) = self.look(deadline)? {
+            if let Some(length) = self.look(place, deadline)? {
                 return Ok(length);
             }
-            waiting.turn(&self.side.place)?;
+            waiting.turn(place)?;
         }
     }
 
     /// Looks for a message in this side's turn, which lasts if there is one.
-    fn look(&mut self, deadline: Deadline) -> Result<Option<u64>> {
-        self.side.lock(deadline)?;
-        let cursor = if self.side.is_many() { self.side.take_over() } else { Ok(()) };
-        let found = cursor.and_then(|()| self.find_or_end());
+    fn look(&mut self, place: &impl Place, deadline: Deadline) -> Result<Option<u64>> {
+        self.side.lock(place, deadline)?;
+        let cursor = if self.side.is_many() { self.side.take_over(place) } else { Ok(()) };
+        let found = cursor.and_then(|()| self.find_or_end(place));
         if !matches!(found, Ok(Some(_))) {
-            self.side.unlock()?;
+            self.side.unlock(place)?;
         }
         found
     }
 
-    fn find_or_end(&mut self) -> Result<Option<u64>> {
-        if let Some(length) = self.find()? {
+    fn find_or_end(&mut self, place: &impl Place) -> Result<Option<u64>> {
+        if let Some(length) = self.find(place)? {
             return Ok(Some(length));
         }
         // ORDER: Acquire, partner Producer::end: what was committed before the end is seen by the second look.
-        if self.side.place.load_u32(ENDED, Acquire)? == 0 {
+        if place.load_u32(ENDED, Acquire)? == 0 {
             return Ok(None);
         }
-        self.find()?.map(Some).ok_or(Failure::Is(Problem::Ended))
+        self.find(place)?.map(Some).ok_or(Failure::Is(Problem::Ended))
     }
 }

@@ -32,9 +32,9 @@ mod side;
 
 use super::failure::{self, Failure};
 use super::memory::Liveness;
-use super::place::InRegion;
+use super::place::{AtOnce, InRegion};
 use crate::error::{Error, Problem, Result};
-use crate::mem::buffer::{Destination, Source};
+use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::layout;
 use crate::mem::pinned::Pinned;
 use crate::mem::word::Words;
@@ -114,9 +114,18 @@ fn begin(place: &Place, participant: u32) -> failure::Result<()> {
     if place.me() == participant { Ok(()) } else { Err(Failure::Is(Problem::OfTheParent)) }
 }
 
+/// The place for an operation that is only tried: what is in its way it meets before it has done anything. What it has
+/// written may be lost with its page before it returns, as if it were a moment later; what it has read must not be the zeros
+/// that stand in its place.
+#[inline(always)]
+fn at_once(place: &Place, participant: u32) -> Option<AtOnce<'_>> {
+    AtOnce::new(place.holder.words(), Copying::Short).filter(|place| place.me() == participant)
+}
+
 /// A producer of a queue. Dropping it leaves the queue: an open reservation is given up.
 pub struct Producer {
-    member: producer::Producer<Place>,
+    place: Place,
+    member: producer::Producer,
     participant: u32,
 }
 
@@ -129,17 +138,15 @@ impl Producer {
     /// EACCES: the region is read-only. ERANGE: the bytes are fewer than its footprint.
     pub fn open(bytes: Pinned) -> Result<Producer> {
         let (place, participant) = member_place(bytes)?;
-        match producer::Producer::open(place) {
-            Ok(member) => Ok(Producer { member, participant }),
-            Err((place, failure)) => place.told(Err(failure)),
-        }
+        let member = place.told(producer::Producer::open(&place))?;
+        Ok(Producer { place, member, participant })
     }
 
     #[inline(always)]
-    fn run<T>(&mut self, operation: impl FnOnce(&mut producer::Producer<Place>) -> failure::Result<T>) -> Result<T> {
-        let begun = begin(self.member.place(), self.participant);
-        let result = begun.and_then(|()| operation(&mut self.member));
-        self.member.place().told(result)
+    fn run<T>(&mut self, operation: impl FnOnce(&mut producer::Producer, &Place) -> failure::Result<T>) -> Result<T> {
+        let begun = begin(&self.place, self.participant);
+        let result = begun.and_then(|()| operation(&mut self.member, &self.place));
+        self.place.told(result)
     }
 
     /// How the queue does.
@@ -147,7 +154,7 @@ impl Producer {
     /// # Errors
     /// EBADMSG: it is damaged. ENXIO, ENOSPC, EIO: as an atomic.
     pub fn info(&mut self) -> Result<QueueInfo> {
-        self.run(|member| ring::info(member.place()))
+        self.run(|_, place| ring::info(place))
     }
 
     /// Appends a message, waiting for room. None as the timeout stands for ever; with zero it only tries.
@@ -160,9 +167,30 @@ impl Producer {
         self.push_from(message.into(), timeout)
     }
 
-    #[inline(always)]
     pub(crate) fn push_from(&mut self, message: Source, timeout: Option<Duration>) -> Result<()> {
-        self.run(|member| member.push(message, timeout))
+        self.run(|member, place| member.push(place, message, timeout))
+    }
+
+    /// `push_from` of a short message, if there is room and nothing at all is in its way; otherwise it is to be done by that.
+    #[inline(always)]
+    pub(crate) fn push_at_once(&mut self, message: Source) -> Option<()> {
+        let place = at_once(&self.place, self.participant).filter(|_| message.is_short())?;
+        self.member.push(&place, message, Some(Duration::ZERO)).ok()
+    }
+
+    /// `reserve`, likewise.
+    #[inline(always)]
+    pub(crate) fn reserve_at_once(&mut self, length: u64) -> Option<*mut u8> {
+        let place = at_once(&self.place, self.participant)?;
+        let at = self.member.reserve(&place, length, Some(Duration::ZERO)).ok()?;
+        Some(self.place.holder.address(at))
+    }
+
+    /// `commit`, likewise.
+    #[inline(always)]
+    pub(crate) fn commit_at_once(&mut self, length: u64) -> Option<()> {
+        let place = at_once(&self.place, self.participant)?;
+        self.member.commit(&place, length).ok()
     }
 
     /// Room for a message of `length` bytes, as the address of its first byte, a multiple of 8; others see it once it is
@@ -170,9 +198,8 @@ impl Producer {
     ///
     /// # Errors
     /// As `push`.
-    #[inline(always)]
     pub fn reserve(&mut self, length: u64, timeout: Option<Duration>) -> Result<*mut u8> {
-        self.run(|member| member.reserve(length, timeout)).map(|at| self.member.place().holder.address(at))
+        self.run(|member, place| member.reserve(place, length, timeout)).map(|at| self.place.holder.address(at))
     }
 
     /// Sends the first `length` bytes of the reservation as a message.
@@ -180,9 +207,8 @@ impl Producer {
     /// # Errors
     /// EINVAL: no reservation is open, or it is shorter. EPERM: it is another thread's, in a queue of many producers.
     /// ENXIO, ENOSPC, EIO: its bytes were lost meanwhile; it stays open.
-    #[inline(always)]
     pub fn commit(&mut self, length: u64) -> Result<()> {
-        self.run(|member| member.commit(length))
+        self.run(|member, place| member.commit(place, length))
     }
 
     /// Gives up the reservation, if one is open.
@@ -190,7 +216,7 @@ impl Producer {
     /// # Errors
     /// ENXIO, ENOSPC, EIO: as an atomic.
     pub fn cancel(&mut self) -> Result<()> {
-        self.run(|member| member.cancel())
+        self.run(|member, place| member.cancel(place))
     }
 
     /// Says that there will be no more messages, from nobody. An open reservation is given up; those of others are waited
@@ -199,7 +225,7 @@ impl Producer {
     /// # Errors
     /// ETIMEDOUT: another reservation stays open. EINTR: a signal handler ran.
     pub fn end(&mut self) -> Result<()> {
-        self.run(|member| member.end(Some(PATIENCE)))
+        self.run(|member, place| member.end(place, Some(PATIENCE)))
     }
 
     /// Leaves the queue, as dropping it does, and tells what went wrong.
@@ -207,20 +233,21 @@ impl Producer {
     /// # Errors
     /// EBADF: this process was forked off since it was opened. ENXIO, ENOSPC, EIO: as an atomic.
     pub fn close(mut self) -> Result<()> {
-        self.run(|member| member.close())
+        self.run(|member, place| member.close(place))
     }
 }
 
 impl Drop for Producer {
     fn drop(&mut self) {
         // What went wrong concerns the others, who find out by themselves.
-        let _ = self.run(|member| member.close());
+        let _ = self.run(|member, place| member.close(place));
     }
 }
 
 /// A consumer of a queue. Dropping it leaves the queue: a message that is being looked at is put back.
 pub struct Consumer {
-    member: consumer::Consumer<Place>,
+    place: Place,
+    member: consumer::Consumer,
     participant: u32,
 }
 
@@ -233,17 +260,15 @@ impl Consumer {
     /// EACCES: the region is read-only. ERANGE: the bytes are fewer than its footprint.
     pub fn open(bytes: Pinned) -> Result<Consumer> {
         let (place, participant) = member_place(bytes)?;
-        match consumer::Consumer::open(place) {
-            Ok(member) => Ok(Consumer { member, participant }),
-            Err((place, failure)) => place.told(Err(failure)),
-        }
+        let member = place.told(consumer::Consumer::open(&place))?;
+        Ok(Consumer { place, member, participant })
     }
 
     #[inline(always)]
-    fn run<T>(&mut self, operation: impl FnOnce(&mut consumer::Consumer<Place>) -> failure::Result<T>) -> Result<T> {
-        let begun = begin(self.member.place(), self.participant);
-        let result = begun.and_then(|()| operation(&mut self.member));
-        self.member.place().told(result)
+    fn run<T>(&mut self, operation: impl FnOnce(&mut consumer::Consumer, &Place) -> failure::Result<T>) -> Result<T> {
+        let begun = begin(&self.place, self.participant);
+        let result = begun.and_then(|()| operation(&mut self.member, &self.place));
+        self.place.told(result)
     }
 
     /// How the queue does.
@@ -251,7 +276,7 @@ impl Consumer {
     /// # Errors
     /// EBADMSG: it is damaged. ENXIO, ENOSPC, EIO: as an atomic.
     pub fn info(&mut self) -> Result<QueueInfo> {
-        self.run(|member| ring::info(member.place()))
+        self.run(|_, place| ring::info(place))
     }
 
     /// Takes the first message out, waiting for one, and gives its length. None as the timeout stands for ever; with zero
@@ -266,9 +291,31 @@ impl Consumer {
         self.pop_into(buffer.into(), timeout)
     }
 
-    #[inline(always)]
     pub(crate) fn pop_into(&mut self, buffer: Destination, timeout: Option<Duration>) -> Result<u64> {
-        self.run(|member| member.pop(buffer, timeout))
+        self.run(|member, place| member.pop(place, buffer, timeout))
+    }
+
+    /// `pop_into` for a short buffer, if there is a message and nothing at all is in its way; otherwise it is to be done by
+    /// that.
+    #[inline(always)]
+    pub(crate) fn pop_at_once(&mut self, buffer: Destination) -> Option<u64> {
+        let place = at_once(&self.place, self.participant).filter(|_| buffer.is_short())?;
+        self.member.pop(&place, buffer, Some(Duration::ZERO)).ok().filter(|_| place.has_stayed_intact())
+    }
+
+    /// `peek`, likewise.
+    #[inline(always)]
+    pub(crate) fn peek_at_once(&mut self) -> Option<(*const u8, u64)> {
+        let place = at_once(&self.place, self.participant)?;
+        let message = self.member.peek(&place, Some(Duration::ZERO)).ok()?;
+        Some((self.place.holder.address(message.offset).cast_const(), message.length))
+    }
+
+    /// `consume`, likewise.
+    #[inline(always)]
+    pub(crate) fn consume_at_once(&mut self) -> Option<()> {
+        let place = at_once(&self.place, self.participant)?;
+        self.member.consume(&place).ok()
     }
 
     /// The first message, waiting for one: the address of its first byte, a multiple of 8, and its length. If the side has
@@ -276,10 +323,9 @@ impl Consumer {
     ///
     /// # Errors
     /// As `pop`.
-    #[inline(always)]
     pub fn peek(&mut self, timeout: Option<Duration>) -> Result<(*const u8, u64)> {
-        let message = self.run(|member| member.peek(timeout))?;
-        Ok((self.member.place().holder.address(message.offset).cast_const(), message.length))
+        let message = self.run(|member, place| member.peek(place, timeout))?;
+        Ok((self.place.holder.address(message.offset).cast_const(), message.length))
     }
 
     /// Takes the message that is being looked at out.
@@ -287,9 +333,8 @@ impl Consumer {
     /// # Errors
     /// EINVAL: none is. EPERM: another thread looks at it, in a queue of many consumers. ENXIO, ENOSPC, EIO: its bytes
     /// were lost, and zeros stood in their place; it stays.
-    #[inline(always)]
     pub fn consume(&mut self) -> Result<()> {
-        self.run(|member| member.consume())
+        self.run(|member, place| member.consume(place))
     }
 
     /// Puts the message that is being looked at back, if one is.
@@ -297,7 +342,7 @@ impl Consumer {
     /// # Errors
     /// ENXIO, ENOSPC, EIO: as an atomic.
     pub fn cancel(&mut self) -> Result<()> {
-        self.run(|member| member.cancel())
+        self.run(|member, place| member.cancel(place))
     }
 
     /// Leaves the queue, as dropping it does, and tells what went wrong.
@@ -305,13 +350,13 @@ impl Consumer {
     /// # Errors
     /// EBADF: this process was forked off since it was opened. ENXIO, ENOSPC, EIO: as an atomic.
     pub fn close(mut self) -> Result<()> {
-        self.run(|member| member.close())
+        self.run(|member, place| member.close(place))
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
         // What went wrong concerns the others, who find out by themselves.
-        let _ = self.run(|member| member.close());
+        let _ = self.run(|member, place| member.close(place));
     }
 }

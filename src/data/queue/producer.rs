@@ -12,24 +12,28 @@ use crate::mem::layout::queue::*;
 use std::time::Duration;
 
 /// A producer of a queue.
-pub(in crate::data) struct Producer<P> {
-    side: Side<P, Producing>,
+pub(in crate::data) struct Producer {
+    side: Side<Producing>,
     /// The cursor up to which the ring is free, as far as is known: the consumers' and the ring's length.
     limit: u64,
     /// The length of the reservation that is open.
     reserved: Option<u64>,
 }
 
-impl<P: Place> Producer<P> {
+impl Producer {
     /// Becomes a producer of the queue that stands in the place.
     ///
     /// # Errors
     /// EBUSY: the role is single and taken. EBADMSG, EPROTONOSUPPORT, ERANGE.
-    pub(in crate::data) fn open(place: P) -> core::result::Result<Producer<P>, (P, Failure)> {
+    pub(in crate::data) fn open(place: &impl Place) -> Result<Producer> {
         let mut producer = Producer { side: Side::join(place)?, limit: 0, reserved: None };
-        match if producer.side.is_many() { Ok(()) } else { producer.find_tail() } {
+        match if producer.side.is_many() { Ok(()) } else { producer.find_tail(place) } {
             Ok(()) => Ok(producer),
-            Err(failure) => Err(producer.side.give_up(failure)),
+            Err(failure) => {
+                // The failure of before counts for more.
+                let _ = producer.side.quit(place);
+                Err(failure)
+            }
         }
     }
 
@@ -39,14 +43,19 @@ impl<P: Place> Producer<P> {
     /// EMSGSIZE: longer than the capacity. EPIPE: the queue was ended. ETIMEDOUT, EINTR, EBADMSG. EINVAL: a reservation
     /// is open.
     #[inline]
-    pub(in crate::data) fn push(&mut self, message: Source, timeout: Option<Duration>) -> Result<()> {
+    pub(in crate::data) fn push(
+        &mut self,
+        place: &impl Place,
+        message: Source,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
         let length = message.length() as u64;
-        self.room(length, timeout)?;
-        if let Err(fault) = self.side.place.copy_in(self.offset(), message) {
-            self.side.unlock()?;
+        self.room(place, length, timeout)?;
+        if let Err(fault) = place.copy_in(self.offset(), message) {
+            self.side.unlock(place)?;
             return Err(fault.into());
         }
-        self.send(length)
+        self.send(place, length)
     }
 
     /// Room for a message of `length` bytes, as the offset of its first byte, which is a multiple of 8. On a side with
@@ -55,8 +64,13 @@ impl<P: Place> Producer<P> {
     /// # Errors
     /// As `push`.
     #[inline(always)]
-    pub(in crate::data) fn reserve(&mut self, length: u64, timeout: Option<Duration>) -> Result<u64> {
-        self.room(length, timeout)?;
+    pub(in crate::data) fn reserve(
+        &mut self,
+        place: &impl Place,
+        length: u64,
+        timeout: Option<Duration>,
+    ) -> Result<u64> {
+        self.room(place, length, timeout)?;
         self.reserved = Some(length);
         Ok(self.offset())
     }
@@ -66,25 +80,25 @@ impl<P: Place> Producer<P> {
     /// # Errors
     /// EINVAL: no reservation is open, or it is shorter.
     #[inline(always)]
-    pub(in crate::data) fn commit(&mut self, length: u64) -> Result<()> {
+    pub(in crate::data) fn commit(&mut self, place: &impl Place, length: u64) -> Result<()> {
         match self.reserved {
-            Some(reserved) if length <= reserved => self.side.check_turn()?,
+            Some(reserved) if length <= reserved => self.side.check_turn(place)?,
             Some(_) => {
                 return Err(Failure::misused("has a reservation that is shorter than this message; commit less"));
             }
             None => return Err(Failure::misused("has no reservation of this handle; reserve first")),
         }
-        self.side.place.check(self.offset(), length)?;
+        place.check(self.offset(), length)?;
         self.reserved = None;
-        self.send(length)
+        self.send(place, length)
     }
 
     /// Gives up the reservation, if one is open.
     ///
     /// # Errors
     /// Those of an access.
-    pub(in crate::data) fn cancel(&mut self) -> Result<()> {
-        if self.reserved.take().is_some() { self.side.unlock() } else { Ok(()) }
+    pub(in crate::data) fn cancel(&mut self, place: &impl Place) -> Result<()> {
+        if self.reserved.take().is_some() { self.side.unlock(place) } else { Ok(()) }
     }
 
     /// Says that there will be no more messages, from nobody; waits for the reservations of others. An open
@@ -92,30 +106,25 @@ impl<P: Place> Producer<P> {
     ///
     /// # Errors
     /// ETIMEDOUT, EINTR: another producer's reservation is open.
-    pub(in crate::data) fn end(&mut self, timeout: Option<Duration>) -> Result<()> {
-        self.cancel()?;
-        let deadline = Deadline::after(timeout, &self.side.place);
-        self.side.lock(deadline)?;
+    pub(in crate::data) fn end(&mut self, place: &impl Place, timeout: Option<Duration>) -> Result<()> {
+        self.cancel(place)?;
+        let deadline = Deadline::after(timeout, place);
+        self.side.lock(place, deadline)?;
         // ORDER: Release, partner Consumer::look_again: every message before it.
-        let ended = self.side.place.store_u32(ENDED, 1, Release);
-        self.side.unlock()?;
+        let ended = place.store_u32(ENDED, 1, Release);
+        self.side.unlock(place)?;
         ended?;
-        sleep::wake(&self.side.place, Producing::OTHERS_ASLEEP)?;
-        sleep::wake(&self.side.place, Producing::ASLEEP)
+        sleep::wake(place, Producing::OTHERS_ASLEEP)?;
+        sleep::wake(place, Producing::ASLEEP)
     }
 
     /// Leaves; an open reservation is given up.
     ///
     /// # Errors
     /// Those of an access; it has left all the same.
-    pub(in crate::data) fn close(&mut self) -> Result<()> {
-        let cancelled = self.cancel();
-        self.side.quit().and(cancelled)
-    }
-
-    /// The place it was opened in.
-    pub(in crate::data) fn place(&self) -> &P {
-        &self.side.place
+    pub(in crate::data) fn close(&mut self, place: &impl Place) -> Result<()> {
+        let cancelled = self.cancel(place);
+        self.side.quit(place).and(cancelled)
     }
 
     #[inline(always)]
@@ -125,61 +134,63 @@ impl<P: Place> Producer<P> {
 
     /// Finds room for a message, waiting for it; on a side with many members it is this member's turn then.
     #[inline(always)]
-    fn room(&mut self, length: u64, timeout: Option<Duration>) -> Result<()> {
+    fn room(&mut self, place: &impl Place, length: u64, timeout: Option<Duration>) -> Result<()> {
         if self.reserved.is_some() {
             return Err(Failure::misused("has a reservation of this handle already; commit or cancel it first"));
         }
         if length > self.side.capacity {
             return Err(Failure::Is(Problem::TooLong { length, capacity: self.side.capacity }));
         }
-        if self.side.is_many() || !self.finds_room(length)? {
-            self.room_slowly(length, timeout)?;
+        if self.side.is_many() || !self.finds_room(place, length)? {
+            self.room_slowly(place, length, timeout)?;
         }
         Ok(())
     }
 
     /// Commits the message at the cursor.
     #[inline(always)]
-    fn send(&mut self, length: u64) -> Result<()> {
-        let done = self.append(COMMITTED | length, record_bytes(length)).and_then(|()| self.side.store_cursor(1));
-        self.side.unlock()?;
+    fn send(&mut self, place: &impl Place, length: u64) -> Result<()> {
+        let done = self
+            .append(place, COMMITTED | length, record_bytes(length))
+            .and_then(|()| self.side.store_cursor(place, 1));
+        self.side.unlock(place)?;
         done?;
-        sleep::wake(&self.side.place, Producing::OTHERS_ASLEEP)
+        sleep::wake(place, Producing::OTHERS_ASLEEP)
     }
 
     /// Whether a message of `length` bytes fits at the cursor, which goes over the ring's end if need be.
     #[inline(always)]
-    fn finds_room(&mut self, length: u64) -> Result<bool> {
+    fn finds_room(&mut self, place: &impl Place, length: u64) -> Result<bool> {
         // ORDER: Relaxed: it is set by a producer, under the mutex if there are many.
-        if self.side.place.load_u32(ENDED, Relaxed)? != 0 {
+        if place.load_u32(ENDED, Relaxed)? != 0 {
             return Err(Failure::Is(Problem::Ended));
         }
         let record = record_bytes(length);
-        if self.side.position + record > self.side.ring && !self.pads()? {
+        if self.side.position + record > self.side.ring && !self.pads(place)? {
             return Ok(false);
         }
-        self.is_free(record)
+        self.is_free(place, record)
     }
 
     /// Commits padding up to the ring's end, whether or not the message behind it finds room now: so a consumer passes
     /// it and makes room.
     #[cold]
-    fn pads(&mut self) -> Result<bool> {
+    fn pads(&mut self, place: &impl Place) -> Result<bool> {
         let gap = self.side.ring - self.side.position;
-        if !self.is_free(gap)? {
+        if !self.is_free(place, gap)? {
             return Ok(false);
         }
-        self.append(COMMITTED | PADDING | (gap - WORD), gap)?;
-        self.side.store_cursor(0)?;
-        sleep::wake(&self.side.place, Producing::OTHERS_ASLEEP)?;
+        self.append(place, COMMITTED | PADDING | (gap - WORD), gap)?;
+        self.side.store_cursor(place, 0)?;
+        sleep::wake(place, Producing::OTHERS_ASLEEP)?;
         Ok(true)
     }
 
     /// Whether so many bytes from the cursor, and the word behind them, are free.
     #[inline(always)]
-    fn is_free(&mut self, bytes: u64) -> Result<bool> {
+    fn is_free(&mut self, place: &impl Place, bytes: u64) -> Result<bool> {
         let needed = bytes + WORD;
-        Ok(self.free() >= needed || (self.look_at_head()? && self.free() >= needed))
+        Ok(self.free() >= needed || (self.look_at_head(place)? && self.free() >= needed))
     }
 
     #[inline(always)]
@@ -189,9 +200,9 @@ impl<P: Place> Producer<P> {
 
     /// Asks the consumers' cursor; whether it has moved.
     #[inline(never)]
-    fn look_at_head(&mut self) -> Result<bool> {
+    fn look_at_head(&mut self, place: &impl Place) -> Result<bool> {
         // ORDER: Acquire, partner store_cursor: consumers have read what they have passed.
-        let head = self.side.place.load_u64(Consuming::CURSOR, Acquire)?;
+        let head = place.load_u64(Consuming::CURSOR, Acquire)?;
         let unread = self.side.cursor.wrapping_sub(head);
         if !head.is_multiple_of(WORD) || unread > self.side.ring - WORD {
             return Err(Failure::damaged("the consumers' cursor", head));
@@ -202,8 +213,7 @@ impl<P: Place> Producer<P> {
 
     /// Writes a record of `bytes` bytes, all but its message.
     #[inline(always)]
-    fn append(&mut self, word: u64, bytes: u64) -> Result<()> {
-        let place = &self.side.place;
+    fn append(&mut self, place: &impl Place, word: u64, bytes: u64) -> Result<()> {
         place.store_u64(RING + self.side.after(bytes), 0, Relaxed)?;
         // ORDER: Release, partner Side::record: the message and the 0 behind it.
         place.store_u64(RING + self.side.position, word, Release)?;
@@ -213,45 +223,45 @@ impl<P: Place> Producer<P> {
 
     #[cold]
     #[inline(never)]
-    fn room_slowly(&mut self, length: u64, timeout: Option<Duration>) -> Result<()> {
-        let deadline = Deadline::after(timeout, &self.side.place);
+    fn room_slowly(&mut self, place: &impl Place, length: u64, timeout: Option<Duration>) -> Result<()> {
+        let deadline = Deadline::after(timeout, place);
         let mut waiting = Waiting::new(Producing::ASLEEP, deadline);
-        while !self.look(length, deadline)? {
-            waiting.turn(&self.side.place)?;
+        while !self.look(place, length, deadline)? {
+            waiting.turn(place)?;
         }
         Ok(())
     }
 
     /// Looks for room in this side's turn, which lasts if there is some.
-    fn look(&mut self, length: u64, deadline: Deadline) -> Result<bool> {
-        self.side.lock(deadline)?;
-        let tail = if self.side.is_many() { self.find_tail() } else { Ok(()) };
-        let found = tail.and_then(|()| self.finds_room(length));
+    fn look(&mut self, place: &impl Place, length: u64, deadline: Deadline) -> Result<bool> {
+        self.side.lock(place, deadline)?;
+        let tail = if self.side.is_many() { self.find_tail(place) } else { Ok(()) };
+        let found = tail.and_then(|()| self.finds_room(place, length));
         if found != Ok(true) {
-            self.side.unlock()?;
+            self.side.unlock(place)?;
         }
         found
     }
 
     /// Goes to the tail: where the producers' cursor was stored last, or one record on if who committed it was killed
     /// before he stored the cursor.
-    fn find_tail(&mut self) -> Result<()> {
-        self.side.take_over()?;
+    fn find_tail(&mut self, place: &impl Place) -> Result<()> {
+        self.side.take_over(place)?;
         for _ in 0..2 {
-            let messages = match self.side.message()? {
+            let messages = match self.side.message(place)? {
                 Ok(length) => {
                     self.side.step(record_bytes(length));
                     1
                 }
                 Err(word) => match self.side.other(word)? {
-                    Other::Nothing => return self.look_at_head().map(|_| ()),
+                    Other::Nothing => return self.look_at_head(place).map(|_| ()),
                     Other::Padding => {
                         self.side.step_over_padding();
                         0
                     }
                 },
             };
-            self.side.store_cursor(messages)?;
+            self.side.store_cursor(place, messages)?;
         }
         Err(Failure::damaged("the producers' cursor, which is too far back", self.side.cursor))
     }

@@ -43,8 +43,7 @@ impl Role for Consuming {
 }
 
 /// A member of a side. On a side with many, the cursor is true only while the mutex is held.
-pub(super) struct Side<P, R> {
-    pub(super) place: P,
+pub(super) struct Side<R> {
     pub(super) capacity: u64,
     /// The ring's bytes.
     pub(super) ring: u64,
@@ -66,39 +65,26 @@ pub(super) enum Other {
     Padding,
 }
 
-impl<P: Place, R: Role> Side<P, R> {
-    /// A new member; the place comes back when there is none.
-    pub(super) fn join(place: P) -> core::result::Result<Side<P, R>, (P, Failure)> {
-        let joined = Shape::attach(&place).and_then(|shape| {
-            let many = shape.flags & R::SINGLE == 0;
-            Ok((shape, many, enroll::<P, R>(&place, many)?))
-        });
-        match joined {
-            Ok((Shape { capacity, ring, .. }, many, member)) => Ok(Side {
-                place,
-                capacity,
-                ring,
-                cursor: 0,
-                position: 0,
-                many,
-                locked_by: 0,
-                member,
-                role: PhantomData,
-            }),
-            Err(failure) => Err((place, failure)),
-        }
+impl<R: Role> Side<R> {
+    /// A new member.
+    pub(super) fn join<P: Place>(place: &P) -> Result<Side<R>> {
+        let Shape { capacity, ring, flags, .. } = Shape::attach(place)?;
+        let many = flags & R::SINGLE == 0;
+        Ok(Side {
+            capacity,
+            ring,
+            cursor: 0,
+            position: 0,
+            many,
+            locked_by: 0,
+            member: enroll::<P, R>(place, many)?,
+            role: PhantomData,
+        })
     }
 
-    /// Leaves after a failure, which counts for more than another one.
-    #[cold]
-    pub(super) fn give_up(mut self, failure: Failure) -> (P, Failure) {
-        let _ = self.quit();
-        (self.place, failure)
-    }
-
-    pub(super) fn quit(&mut self) -> Result<()> {
+    pub(super) fn quit(&mut self, place: &impl Place) -> Result<()> {
         match self.member.take() {
-            Some(member) => Ok(self.place.store_u32(member, 0, Release)?),
+            Some(member) => Ok(place.store_u32(member, 0, Release)?),
             None => Ok(()),
         }
     }
@@ -110,33 +96,33 @@ impl<P: Place, R: Role> Side<P, R> {
 
     /// Waits for this side's turn, if it has many members.
     #[inline(always)]
-    pub(super) fn lock(&mut self, deadline: Deadline) -> Result<()> {
+    pub(super) fn lock(&mut self, place: &impl Place, deadline: Deadline) -> Result<()> {
         if self.many {
-            self.place.lock(R::MUTEX, || deadline.rest(|| self.place.now()))?;
-            self.locked_by = self.place.thread();
+            place.lock(R::MUTEX, || deadline.rest(|| place.now()))?;
+            self.locked_by = place.thread();
         }
         Ok(())
     }
 
     #[inline(always)]
-    pub(super) fn unlock(&mut self) -> Result<()> {
+    pub(super) fn unlock(&mut self, place: &impl Place) -> Result<()> {
         self.locked_by = 0;
-        if self.many { Ok(self.place.unlock(R::MUTEX)?) } else { Ok(()) }
+        if self.many { Ok(place.unlock(R::MUTEX)?) } else { Ok(()) }
     }
 
     /// Refuses what only the thread may do that has this side's turn: the lock goes when that thread ends.
     #[inline(always)]
-    pub(super) fn check_turn(&self) -> Result<()> {
-        if self.many && self.locked_by != self.place.thread() {
+    pub(super) fn check_turn(&self, place: &impl Place) -> Result<()> {
+        if self.many && self.locked_by != place.thread() {
             return Err(Failure::Is(Problem::OfAnotherThread));
         }
         Ok(())
     }
 
     /// Takes over the cursor that the side has stored.
-    pub(super) fn take_over(&mut self) -> Result<()> {
+    pub(super) fn take_over(&mut self, place: &impl Place) -> Result<()> {
         // ORDER: Acquire, partner store_cursor.
-        let cursor = self.place.load_u64(R::CURSOR, Acquire)?;
+        let cursor = place.load_u64(R::CURSOR, Acquire)?;
         if cursor != self.cursor {
             if !cursor.is_multiple_of(WORD) {
                 return Err(Failure::damaged("a cursor, which is a multiple of 8", cursor));
@@ -149,9 +135,9 @@ impl<P: Place, R: Role> Side<P, R> {
 
     /// The length of the message at the cursor, or the word that stands there instead. It is read once.
     #[inline(always)]
-    pub(super) fn message(&self) -> Result<core::result::Result<u64, u64>> {
+    pub(super) fn message(&self, place: &impl Place) -> Result<core::result::Result<u64, u64>> {
         // ORDER: Acquire, partner commit: the bytes behind the word, and the 0 behind those.
-        let word = self.place.load_u64(RING + self.position, Acquire)?;
+        let word = place.load_u64(RING + self.position, Acquire)?;
         // A message's word has no other bit, so that all that is none is larger than the ring.
         let length = word ^ COMMITTED;
         Ok(if length <= self.ring - self.position - WORD { Ok(length) } else { Err(word) })
@@ -191,12 +177,12 @@ impl<P: Place, R: Role> Side<P, R> {
 
     /// Tells the others where this side stands, so many messages later.
     #[inline(always)]
-    pub(super) fn store_cursor(&self, messages: u64) -> Result<()> {
+    pub(super) fn store_cursor(&self, place: &impl Place, messages: u64) -> Result<()> {
         // ORDER: Release, partners take_over and Producer::look_at_head: what was read or written before it.
-        self.place.store_u64(R::CURSOR, self.cursor, Release)?;
+        place.store_u64(R::CURSOR, self.cursor, Release)?;
         // ORDER: Relaxed: this side's alone, under the mutex if it has many members.
-        let count = self.place.load_u64(R::COUNT, Relaxed)?;
-        Ok(self.place.store_u64(R::COUNT, count.wrapping_add(messages), Relaxed)?)
+        let count = place.load_u64(R::COUNT, Relaxed)?;
+        Ok(place.store_u64(R::COUNT, count.wrapping_add(messages), Relaxed)?)
     }
 }
 
