@@ -1,6 +1,7 @@
 //! The shared library, as a C program or ctypes calls it: found at run time, through pointers.
 
 use mapshare::ffi::options::{mapshare_options, mapshare_region};
+use mapshare::ffi::queue::mapshare_queue;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -25,6 +26,17 @@ type AtomicStore = extern "C" fn(*mut mapshare_region, u64, u64) -> c_int;
 type AtomicCompareSwap = unsafe extern "C" fn(*mut mapshare_region, u64, u64, u64, *mut u64) -> c_int;
 type MutexInit = extern "C" fn(*mut mapshare_region, u64) -> c_int;
 type MutexLock = extern "C" fn(*mut mapshare_region, u64, i64) -> c_int;
+type CellInit = extern "C" fn(*mut mapshare_region, u64, u64) -> c_int;
+type CellPublish = unsafe extern "C" fn(*mut mapshare_region, u64, *const c_void, usize) -> c_int;
+type CellRead = unsafe extern "C" fn(*mut mapshare_region, u64, *mut c_void, usize, *mut u64) -> c_int;
+type QueueInit = extern "C" fn(*mut mapshare_region, u64, u64, u32) -> c_int;
+type QueueOpen = unsafe extern "C" fn(*mut mapshare_region, u64, u32, *mut *mut mapshare_queue) -> c_int;
+type QueuePush = unsafe extern "C" fn(*mut mapshare_queue, *const c_void, usize, i64) -> c_int;
+type QueuePop = unsafe extern "C" fn(*mut mapshare_queue, *mut c_void, usize, i64) -> i64;
+type QueueReserve = unsafe extern "C" fn(*mut mapshare_queue, usize, i64, *mut *mut c_void) -> c_int;
+type QueueCommit = extern "C" fn(*mut mapshare_queue, usize) -> c_int;
+type QueuePeek = unsafe extern "C" fn(*mut mapshare_queue, i64, *mut *const c_void) -> i64;
+type QueueClose = extern "C" fn(*mut mapshare_queue) -> c_int;
 type LastError = unsafe extern "C" fn() -> *const c_char;
 
 /// The functions that the benches call.
@@ -48,6 +60,18 @@ pub(crate) struct Library {
     pub(crate) mutex_init: MutexInit,
     pub(crate) mutex_lock: MutexLock,
     pub(crate) mutex_unlock: MutexInit,
+    pub(crate) cell_init: CellInit,
+    pub(crate) cell_publish: CellPublish,
+    pub(crate) cell_read: CellRead,
+    pub(crate) queue_init: QueueInit,
+    pub(crate) queue_open: QueueOpen,
+    pub(crate) queue_push: QueuePush,
+    pub(crate) queue_pop: QueuePop,
+    pub(crate) queue_reserve: QueueReserve,
+    pub(crate) queue_commit: QueueCommit,
+    pub(crate) queue_peek: QueuePeek,
+    pub(crate) queue_consume: QueueClose,
+    pub(crate) queue_close: QueueClose,
     last_error: LastError,
 }
 
@@ -63,6 +87,13 @@ macro_rules! function {
 /// A region's token.
 #[derive(Clone, Copy)]
 pub(crate) struct Token(pub(crate) *mut mapshare_region);
+
+impl Token {
+    /// For closures of several threads, which would take hold of the field alone.
+    pub(crate) fn get(&self) -> *mut mapshare_region {
+        self.0
+    }
+}
 
 // SAFETY: a token is a number, which any thread may use.
 unsafe impl Send for Token {}
@@ -95,6 +126,18 @@ impl Library {
             mutex_init: function!(handle, c"mapshare_mutex_init", MutexInit),
             mutex_lock: function!(handle, c"mapshare_mutex_lock", MutexLock),
             mutex_unlock: function!(handle, c"mapshare_mutex_unlock", MutexInit),
+            cell_init: function!(handle, c"mapshare_cell_init", CellInit),
+            cell_publish: function!(handle, c"mapshare_cell_publish", CellPublish),
+            cell_read: function!(handle, c"mapshare_cell_read", CellRead),
+            queue_init: function!(handle, c"mapshare_queue_init", QueueInit),
+            queue_open: function!(handle, c"mapshare_queue_open", QueueOpen),
+            queue_push: function!(handle, c"mapshare_queue_push", QueuePush),
+            queue_pop: function!(handle, c"mapshare_queue_pop", QueuePop),
+            queue_reserve: function!(handle, c"mapshare_queue_reserve", QueueReserve),
+            queue_commit: function!(handle, c"mapshare_queue_commit", QueueCommit),
+            queue_peek: function!(handle, c"mapshare_queue_peek", QueuePeek),
+            queue_consume: function!(handle, c"mapshare_queue_consume", QueueClose),
+            queue_close: function!(handle, c"mapshare_queue_close", QueueClose),
             last_error: function!(handle, c"mapshare_last_error", LastError),
         }
     }

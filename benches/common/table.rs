@@ -10,7 +10,9 @@ pub(crate) enum Goal {
     None,
     /// Ours takes at most so many times what the rival takes.
     Ratio(f64),
-    /// The same, and at most so many nanoseconds.
+    /// Ours takes at most so many nanoseconds.
+    Time(f64),
+    /// Both.
     RatioAndTime(f64, f64),
     /// Ours takes at most so many nanoseconds more.
     Above(f64),
@@ -32,12 +34,14 @@ impl Table {
         let met = match goal {
             Goal::None => "",
             Goal::Ratio(limit) => verdict(ratio, limit),
+            Goal::Time(nanoseconds) => verdict(ours, nanoseconds),
             Goal::RatioAndTime(limit, nanoseconds) => both(verdict(ratio, limit), verdict(ours, nanoseconds)),
             Goal::Above(limit) => verdict(difference, limit),
         };
         let goal = match goal {
             Goal::None => "-".to_owned(),
             Goal::Ratio(limit) => format!("<= {limit:.2}"),
+            Goal::Time(limit_ns) => format!("<= {}", time(limit_ns)),
             Goal::RatioAndTime(limit, limit_ns) => format!("<= {limit:.2}, {}", time(limit_ns)),
             Goal::Above(limit) => format!("<= rival + {}", time(limit)),
         };

@@ -1,0 +1,402 @@
+//! A queue with one producer and one consumer, on a core each, against a ring by hand with the sequence in the slot: the
+//! least that a queue can cost, whose messages have one length and which lives through no death. And a queue of many against
+//! POSIX message queues.
+
+mod common;
+
+use common::files::{File, RawMapping};
+use common::library::{Library, Token};
+use common::machine::{cores_of_machine, pin};
+use common::measure::{Comparison, compare};
+use common::table::{Goal, Table};
+use mapshare::ffi::options::{MAPSHARE_POPULATE, MAPSHARE_READ_WRITE, mapshare_options};
+use mapshare::ffi::queue::{
+    MAPSHARE_CONSUMER, MAPSHARE_PRODUCER, MAPSHARE_QUEUE_SINGLE_CONSUMER, MAPSHARE_QUEUE_SINGLE_PRODUCER,
+    mapshare_queue,
+};
+use std::hint::black_box;
+use std::ptr::{copy_nonoverlapping, null, null_mut};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const ROOM: usize = 1 << 20;
+const RIVAL: usize = ROOM / 2;
+const CAPACITY: usize = 64 << 10;
+const SINGLE: u32 = MAPSHARE_QUEUE_SINGLE_PRODUCER | MAPSHARE_QUEUE_SINGLE_CONSUMER;
+
+/// A handle, for the thread that uses it.
+struct Handle(*mut mapshare_queue);
+// SAFETY: a token is a number, which any thread may use.
+unsafe impl Send for Handle {}
+
+#[derive(Clone, Copy)]
+struct Bench {
+    library: &'static Library,
+    region: Token,
+}
+
+/// One end of a queue.
+struct End {
+    library: &'static Library,
+    handle: Handle,
+}
+
+impl Bench {
+    fn pair(&self, flags: u32) -> (End, End) {
+        self.library.write_zeros(self.region, 0, RIVAL as u64);
+        self.library.check((self.library.queue_init)(self.region.0, 0, CAPACITY as u64, flags));
+        (self.open(MAPSHARE_PRODUCER), self.open(MAPSHARE_CONSUMER))
+    }
+
+    fn open(&self, role: u32) -> End {
+        let mut queue = null_mut();
+        // SAFETY: room for the handle.
+        self.library.check(unsafe { (self.library.queue_open)(self.region.0, 0, role, &mut queue) });
+        End { library: self.library, handle: Handle(queue) }
+    }
+}
+
+impl End {
+    fn push(&self, message: *const u8, length: usize) {
+        // SAFETY: the caller has the bytes.
+        self.library.check(unsafe { (self.library.queue_push)(self.handle.0, message.cast(), length, -1) });
+    }
+
+    fn pop(&self, buffer: *mut u8, capacity: usize) {
+        // SAFETY: the caller has room for the bytes.
+        let length = unsafe { (self.library.queue_pop)(self.handle.0, buffer.cast(), capacity, -1) };
+        self.library.check(length as i32);
+    }
+
+    /// Writes a message in place.
+    fn write(&self, message: *const u8, length: usize) {
+        let mut to = null_mut();
+        // SAFETY: room for the pointer.
+        self.library.check(unsafe { (self.library.queue_reserve)(self.handle.0, length, -1, &mut to) });
+        // SAFETY: reserved above; the caller has the bytes.
+        unsafe { copy_nonoverlapping(message, to.cast::<u8>(), length) };
+        self.library.check((self.library.queue_commit)(self.handle.0, length));
+    }
+
+    /// Reads a message in place.
+    fn read(&self) -> u64 {
+        let mut from = null();
+        // SAFETY: room for the pointer.
+        let length = unsafe { (self.library.queue_peek)(self.handle.0, -1, &mut from) };
+        self.library.check(length as i32);
+        let words = from.cast::<u64>();
+        // SAFETY: the message has so many whole words, and a queue's messages are aligned to them.
+        let sum =
+            (0..length as usize / 8).map(|at| unsafe { words.wrapping_add(at).read() }).fold(0, u64::wrapping_add);
+        self.library.check((self.library.queue_consume)(self.handle.0));
+        sum
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.library.check((self.library.queue_close)(self.handle.0));
+    }
+}
+
+/// The rival's slot: the number of the message that it holds.
+#[repr(C)]
+struct Slot<const N: usize> {
+    sequence: AtomicU64,
+    bytes: [u8; N],
+}
+
+/// One end of the rival.
+struct Ring<const N: usize> {
+    slots: *mut Slot<N>,
+    mask: u64,
+    /// The consumer's own line, which the producer reads when the ring looks full.
+    consumed: *const AtomicU64,
+    next: u64,
+    seen: u64,
+}
+// SAFETY: it is shared memory.
+unsafe impl<const N: usize> Send for Ring<N> {}
+
+impl<const N: usize> Ring<N> {
+    fn pair(mapping: &RawMapping) -> (Ring<N>, Ring<N>) {
+        let count = (CAPACITY / size_of::<Slot<N>>()).next_power_of_two();
+        assert!(RIVAL + 128 + count * size_of::<Slot<N>>() <= ROOM);
+        // SAFETY: the mapping has the bytes, which nobody uses now.
+        unsafe { mapping.at(RIVAL).cast::<u8>().write_bytes(0, ROOM - RIVAL) };
+        let ring = || Ring {
+            slots: mapping.at(RIVAL + 128).cast(),
+            mask: count as u64 - 1,
+            consumed: mapping.at(RIVAL).cast_const().cast(),
+            next: 0,
+            seen: 0,
+        };
+        (ring(), ring())
+    }
+
+    // As ours are, both are called.
+    #[inline(never)]
+    fn push(&mut self, message: *const u8, length: usize) {
+        // SAFETY: within the mapped bytes.
+        let consumed = unsafe { &*self.consumed };
+        while self.next - self.seen > self.mask {
+            self.seen = consumed.load(Ordering::Acquire);
+            if self.next - self.seen > self.mask {
+                std::hint::spin_loop();
+            }
+        }
+        let slot = self.slots.wrapping_add((self.next & self.mask) as usize);
+        // SAFETY: within the mapped bytes.
+        let to = unsafe { &raw mut (*slot).bytes };
+        // SAFETY: as above; the consumer has passed the slot.
+        unsafe { copy_nonoverlapping(message, to.cast(), length.min(N)) };
+        self.next += 1;
+        // SAFETY: as above.
+        unsafe { &(*slot).sequence }.store(self.next, Ordering::Release);
+    }
+
+    #[inline(never)]
+    fn pop(&mut self, buffer: *mut u8, capacity: usize) {
+        let slot = self.slots.wrapping_add((self.next & self.mask) as usize);
+        // SAFETY: within the mapped bytes.
+        let sequence = unsafe { &(*slot).sequence };
+        while sequence.load(Ordering::Acquire) != self.next + 1 {
+            std::hint::spin_loop();
+        }
+        // SAFETY: as above.
+        let from = unsafe { &raw const (*slot).bytes };
+        // SAFETY: as above; the producer has committed the slot.
+        unsafe { copy_nonoverlapping(from.cast(), buffer, capacity.min(N)) };
+        self.next += 1;
+        // SAFETY: as above.
+        unsafe { &*self.consumed }.store(self.next, Ordering::Release);
+    }
+}
+
+fn main() {
+    let cores = cores_of_machine();
+    pin(cores[0]);
+    let file = File::new("/dev/shm", ROOM);
+    let library: &'static Library = Box::leak(Box::new(Library::load()));
+    let options =
+        mapshare_options { access: MAPSHARE_READ_WRITE, flags: MAPSHARE_POPULATE, ..mapshare_options::default() };
+    let region = library.open(file.c_path(), &options);
+    let mapping = RawMapping::of(&file, ROOM);
+    let bench = Bench { library, region };
+
+    let table = Table::new("Queue: a push and a pop on one thread, 64 B", "mapshare", "ring");
+    alone(&bench, &mapping, &table);
+    let table = Table::new("Queue: time for a message, a thread on each of two cores", "mapshare", "rival");
+    rate::<64>(&bench, &mapping, &table, 40_000, Goal::Ratio(1.0 / 0.85));
+    rate::<4096>(&bench, &mapping, &table, 4_000, Goal::None);
+    in_place(&bench, &table);
+    many(&bench, &table);
+    let table = Table::new("Queue: one way to a thread that spins, 64 B, half a round trip", "mapshare", "ring");
+    latency(&bench, &mapping, &table);
+    library.unmap(region);
+}
+
+/// What the instructions cost, without the lines' travel.
+fn alone(bench: &Bench, mapping: &RawMapping, table: &Table) {
+    let message = [7u8; 64];
+    for (what, flags) in [("single producer and consumer", SINGLE), ("many to many", 0)] {
+        let (producer, consumer) = bench.pair(flags);
+        let (mut sender, mut receiver) = Ring::<64>::pair(mapping);
+        let (mut buffer, mut other) = ([0u8; 64], [0u8; 64]);
+        let comparison = compare(
+            |calls| {
+                for _ in 0..calls {
+                    producer.push(black_box(message.as_ptr()), 64);
+                    consumer.pop(black_box(buffer.as_mut_ptr()), 64);
+                }
+            },
+            |calls| {
+                for _ in 0..calls {
+                    sender.push(black_box(message.as_ptr()), 64);
+                    receiver.pop(black_box(other.as_mut_ptr()), 64);
+                }
+            },
+        );
+        table.row(what, &comparison, Goal::None);
+    }
+}
+
+/// Nanoseconds for a message from a thread to another, on a core each.
+fn through(messages: u64, mut push: impl FnMut(u64) + Send, mut pop: impl FnMut()) -> f64 {
+    let cores = cores_of_machine();
+    pin(cores[0]);
+    let ready = &AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            pin(cores[1 % cores.len()]);
+            ready.store(true, Ordering::Release);
+            (0..messages).for_each(&mut push);
+        });
+        while !ready.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let start = Instant::now();
+        (0..messages).for_each(|_| pop());
+        start.elapsed().as_nanos() as f64 / messages as f64
+    })
+}
+
+fn pairs(rounds: usize, mut ours: impl FnMut() -> f64, mut rival: impl FnMut() -> f64) -> Comparison {
+    Comparison::of(&(0..rounds).map(|_| (ours(), rival())).collect::<Vec<_>>())
+}
+
+fn ours<const N: usize>(bench: &Bench, flags: u32, messages: u64) -> f64 {
+    let (producer, consumer) = bench.pair(flags);
+    let (mut message, mut buffer) = ([7u8; N], [0u8; N]);
+    through(
+        messages,
+        move |number| {
+            message[..8].copy_from_slice(&number.to_le_bytes());
+            producer.push(black_box(message.as_ptr()), N);
+        },
+        || consumer.pop(black_box(buffer.as_mut_ptr()), N),
+    )
+}
+
+fn theirs<const N: usize>(mapping: &RawMapping, messages: u64) -> f64 {
+    let (mut sender, mut receiver) = Ring::<N>::pair(mapping);
+    let (mut message, mut buffer) = ([7u8; N], [0u8; N]);
+    through(
+        messages,
+        move |number| {
+            message[..8].copy_from_slice(&number.to_le_bytes());
+            sender.push(black_box(message.as_ptr()), N);
+        },
+        || receiver.pop(black_box(buffer.as_mut_ptr()), N),
+    )
+}
+
+fn rate<const N: usize>(bench: &Bench, mapping: &RawMapping, table: &Table, messages: u64, goal: Goal) {
+    let comparison = pairs(61, || ours::<N>(bench, SINGLE, messages), || theirs::<N>(mapping, messages));
+    table.row(&format!("{N} B, single, against the ring"), &comparison, goal);
+}
+
+/// Messages that are written and read where they lie, in full, against such as are copied in and out.
+fn in_place(bench: &Bench, table: &Table) {
+    const N: usize = 4096;
+    let direct = || {
+        let (producer, consumer) = bench.pair(SINGLE);
+        let message = [7u8; N];
+        through(4_000, move |_| producer.write(black_box(message.as_ptr()), N), || assert_ne!(consumer.read(), 0))
+    };
+    let comparison = pairs(61, direct, || ours::<N>(bench, SINGLE, 4_000));
+    table.row("4096 B in place, against push and pop", &comparison, Goal::Ratio(0.5));
+}
+
+/// Both of whose sides take turns by mutex, against the kernel's queue.
+fn many(bench: &Bench, table: &Table) {
+    const MESSAGES: u64 = 10_000;
+    let kernel = PosixQueue::new();
+    let rival = || {
+        let (message, mut buffer) = ([7u8; 64], [0u8; 64]);
+        let kernel = &kernel;
+        through(MESSAGES, move |_| kernel.send(&message), || kernel.receive(&mut buffer))
+    };
+    let comparison = pairs(61, || ours::<64>(bench, 0, MESSAGES), rival);
+    table.row("64 B, many to many, against mq_send(3)", &comparison, Goal::Ratio(1.0 / 3.0));
+}
+
+struct PosixQueue(libc::mqd_t);
+
+impl PosixQueue {
+    fn new() -> PosixQueue {
+        let name = std::ffi::CString::new(format!("/mapshare-bench-{}", std::process::id())).expect("no NUL inside");
+        // SAFETY: all zeros is a struct of defaults.
+        let mut attributes: libc::mq_attr = unsafe { std::mem::zeroed() };
+        (attributes.mq_maxmsg, attributes.mq_msgsize) = (10, 64);
+        let flags = libc::O_CREAT | libc::O_EXCL | libc::O_RDWR | libc::O_CLOEXEC;
+        // SAFETY: a C string and a whole struct.
+        let queue = unsafe { libc::mq_open(name.as_ptr(), flags, 0o600, &raw const attributes) };
+        assert!(queue >= 0, "mq_open: {}", std::io::Error::last_os_error());
+        // SAFETY: a C string.
+        unsafe { libc::mq_unlink(name.as_ptr()) };
+        PosixQueue(queue)
+    }
+
+    fn send(&self, message: &[u8]) {
+        // SAFETY: the message has the bytes.
+        assert_eq!(unsafe { libc::mq_send(self.0, message.as_ptr().cast(), message.len(), 0) }, 0);
+    }
+
+    fn receive(&self, buffer: &mut [u8]) {
+        // SAFETY: the buffer has the room.
+        let length = unsafe { libc::mq_receive(self.0, buffer.as_mut_ptr().cast(), buffer.len(), null_mut()) };
+        assert_eq!(length, 64);
+    }
+}
+
+impl Drop for PosixQueue {
+    fn drop(&mut self) {
+        // SAFETY: it was opened in `new`.
+        unsafe { libc::mq_close(self.0) };
+    }
+}
+
+/// Half of each round trip's nanoseconds, sorted.
+fn trips(count: usize, mut go: impl FnMut(), mut back: impl FnMut() + Send) -> Vec<f64> {
+    let cores = cores_of_machine();
+    pin(cores[0]);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            pin(cores[1 % cores.len()]);
+            (0..count).for_each(|_| back());
+        });
+        let trip = |_| {
+            let start = Instant::now();
+            go();
+            start.elapsed().max(Duration::from_nanos(1)).as_nanos() as f64 / 2.0
+        };
+        let mut times: Vec<f64> = (0..count).map(trip).collect();
+        times.sort_by(f64::total_cmp);
+        times
+    })
+}
+
+fn latency(bench: &Bench, mapping: &RawMapping, table: &Table) {
+    const COUNT: usize = 4_000;
+    let file = File::new("/dev/shm", ROOM);
+    let options =
+        mapshare_options { access: MAPSHARE_READ_WRITE, flags: MAPSHARE_POPULATE, ..mapshare_options::default() };
+    let back_bench = Bench { region: bench.library.open(file.c_path(), &options), ..*bench };
+    let back_mapping = RawMapping::of(&file, ROOM);
+    let (mut medians, mut tails) = (vec![], vec![]);
+    let at = |times: &[f64], share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    for _ in 0..41 {
+        let ((there, taken), (back, received)) = (bench.pair(SINGLE), back_bench.pair(SINGLE));
+        let (message, mut buffer, mut other) = ([7u8; 64], [0u8; 64], [0u8; 64]);
+        let ours = trips(
+            COUNT,
+            || {
+                there.push(message.as_ptr(), 64);
+                received.pop(buffer.as_mut_ptr(), 64);
+            },
+            move || {
+                taken.pop(other.as_mut_ptr(), 64);
+                back.push(other.as_ptr(), 64);
+            },
+        );
+        let ((mut there, mut taken), (mut back, mut received)) =
+            (Ring::<64>::pair(mapping), Ring::<64>::pair(&back_mapping));
+        let theirs = trips(
+            COUNT,
+            || {
+                there.push(message.as_ptr(), 64);
+                received.pop(buffer.as_mut_ptr(), 64);
+            },
+            move || {
+                taken.pop(other.as_mut_ptr(), 64);
+                back.push(other.as_ptr(), 64);
+            },
+        );
+        medians.push((at(&ours, 0.5), at(&theirs, 0.5)));
+        tails.push((at(&ours, 0.99), at(&theirs, 0.99)));
+    }
+    table.row("median", &Comparison::of(&medians), Goal::Ratio(1.2));
+    table.row("99 of 100 are at least as fast", &Comparison::of(&tails), Goal::Ratio(1.5));
+    bench.library.unmap(back_bench.region);
+}
