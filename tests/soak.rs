@@ -32,7 +32,8 @@ use common::*;
 use faults::{Random, seed};
 use journal::*;
 use libc::{
-    PR_SET_PDEATHSIG, SIGKILL, WIFSIGNALED, WNOHANG, WTERMSIG, _exit, alarm, fork, getpid, getppid, kill, prctl, waitpid,
+    _exit, PR_SET_PDEATHSIG, SIGKILL, WIFSIGNALED, WNOHANG, WTERMSIG, alarm, fork, getpid, getppid, kill, prctl,
+    waitpid,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::SeqCst;
@@ -50,6 +51,28 @@ const STALL_NS: u64 = 20_000_000;
 fn seconds() -> u64 {
     std::env::var("MAPSHARE_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
+
+/// Operations in which there is something to lose: three of four kills wait a little for one of them.
+const AIMS: [Op; 12] = {
+    use Op::*;
+    [
+        Locking,
+        Repairing,
+        Holding,
+        Unlocking,
+        Publishing,
+        OpeningQueue,
+        Pushing,
+        Filling,
+        Committing,
+        Popping,
+        Looking,
+        Consuming,
+    ]
+};
+const AIM_NS: u64 = 200_000;
+/// Who has been for longer at what can be waited for is asleep.
+const JUST_NS: u64 = 10_000;
 
 /// What the parent knows of a child.
 #[derive(Clone, Copy)]
@@ -171,20 +194,31 @@ impl Crowd<'_> {
         self.measured(pause.as_nanos() as u64 + STALL_NS, |_| std::thread::sleep(pause));
     }
 
-    /// Waits a little until somebody is in a certain operation, and a little longer.
-    fn aim(&mut self, place: usize) {
-        let (Some(child), wanted) = (self.children[place], self.random.below(OPS.len() as u64) as usize) else { return };
-        let life = &self.board.lives[child.number];
-        let _ = (0..20_000).find(|_| life.state().0 == OPS[wanted]);
-        (0..self.random.below(300)).for_each(|_| std::hint::spin_loop());
+    /// Waits a little until somebody has just begun a certain operation, and a little longer; his place.
+    fn aim(&mut self) -> Option<usize> {
+        let wanted = AIMS[self.random.below(AIMS.len() as u64) as usize];
+        let (end_ns, longer) = (now_ns() + AIM_NS, self.random.below(200));
+        let is_at_it = |child: &Option<Child>, now: u64| {
+            let life = child.map(|child| &self.board.lives[child.number]);
+            let is_fresh = |life: &Life| now.saturating_sub(life.begun_ns.load(SeqCst)) < JUST_NS || !wanted.waits();
+            life.is_some_and(|life| life.state().0 == wanted && is_fresh(life))
+        };
+        loop {
+            let now = now_ns();
+            let found = self.children[..SPARED].iter().position(|child| is_at_it(child, now));
+            if found.is_some() || now > end_ns {
+                (0..longer).for_each(|_| std::hint::spin_loop());
+                return found;
+            }
+        }
     }
 
     fn victim(&mut self) -> usize {
         if self.random.below(40) == 0 {
-            SPARED + self.random.below((PROCESSES - SPARED) as u64) as usize
-        } else {
-            self.random.below(SPARED as u64) as usize
+            return SPARED + self.random.below((PROCESSES - SPARED) as u64) as usize;
         }
+        let most = if self.random.below(6) == 0 { SPARED } else { PATIENT };
+        self.random.below(most as u64) as usize
     }
 
     /// Kills and starts until the round is over.
@@ -192,16 +226,14 @@ impl Crowd<'_> {
         let mut watch = Watch::new(self.board);
         (0..PROCESSES).for_each(|place| self.start(place));
         while Instant::now() < end && self.started() + PROCESSES + 1 < MOST {
-            let most_us = [100, 2000, 20_000][self.random.below(3) as usize];
+            let most_us = [100, 1000, 5000][self.random.below(3) as usize];
             self.nap(most_us);
             self.check_failed();
             watch.check(self.board);
             let together = if self.random.below(20) == 0 { 1 + self.random.below(PROCESSES as u64) } else { 1 };
             for _ in 0..together {
-                let place = self.victim();
-                if self.random.below(2) == 0 {
-                    self.aim(place);
-                }
+                let aimed = if self.random.below(4) == 0 { None } else { self.aim() };
+                let place = aimed.unwrap_or_else(|| self.victim());
                 self.kill(place);
             }
             for place in 0..PROCESSES {

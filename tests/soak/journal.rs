@@ -111,11 +111,38 @@ pub(crate) enum Op {
     Ending,
 }
 
+impl Op {
+    /// Whether one can sleep in it.
+    pub(crate) fn waits(self) -> bool {
+        use Op::*;
+        matches!(self, Locking | Publishing | AwaitingValue | Pushing | Reserving | Popping | Peeking)
+    }
+}
+
 pub(crate) const OPS: [Op; 21] = {
     use Op::*;
     [
-        Starting, Idle, Locking, Repairing, Holding, Unlocking, Publishing, Reading, AwaitingValue, OpeningQueue,
-        ClosingQueue, Pushing, Reserving, Filling, Cancelling, Committing, Popping, Peeking, Looking, Consuming, Ending,
+        Starting,
+        Idle,
+        Locking,
+        Repairing,
+        Holding,
+        Unlocking,
+        Publishing,
+        Reading,
+        AwaitingValue,
+        OpeningQueue,
+        ClosingQueue,
+        Pushing,
+        Reserving,
+        Filling,
+        Cancelling,
+        Committing,
+        Popping,
+        Peeking,
+        Looking,
+        Consuming,
+        Ending,
     ]
 };
 
@@ -291,7 +318,8 @@ impl Message {
         let (header, body) = bytes.split_at_checked(Self::HEADER)?;
         let half = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap());
         let whole = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().unwrap());
-        let message = Message { round: half(0), process: half(4), object: half(8), number: half(12), length: whole(16) };
+        let message =
+            Message { round: half(0), process: half(4), object: half(8), number: half(12), length: whole(16) };
         let checksum = whole(24);
         let right = checksum == message.checksum()
             && if is_whole { message.length == bytes.len() as u64 } else { message.length <= bytes.len() as u64 };

@@ -84,7 +84,7 @@ impl<'a> Worker<'a> {
         if self.patience == Patience::All && self.random.below(4) != 0 {
             LIMIT
         } else {
-            [0, 50_000, 20_000_000][self.random.below(3) as usize]
+            [0, 0, 0, 0, 50_000, 2_000_000][self.random.below(6) as usize]
         }
     }
 
@@ -95,7 +95,7 @@ impl<'a> Worker<'a> {
     /// Lets some instructions pass, so that kills find them.
     fn dawdle(&mut self) {
         if self.random.below(4) == 0 {
-            (0..self.random.below(300)).for_each(|_| std::hint::spin_loop());
+            (0..self.random.below(500)).for_each(|_| std::hint::spin_loop());
         }
     }
 
@@ -107,10 +107,13 @@ impl<'a> Worker<'a> {
         self.life.enter(op, queue);
         let outcome = call();
         let took_ns = now_ns() - begun_ns;
-        self.life.longest_ns[op as usize].fetch_max(took_ns, Relaxed);
         let in_vain = timeout_ns == LIMIT && matches!(&outcome, Err(failure) if failure.code == ETIMEDOUT);
         let most_ns = if in_vain { 0 } else { (timeout_ns.max(0) + LIMIT) as u64 };
-        if took_ns > most_ns && !self.is_over() {
+        if self.is_over() {
+            return outcome; // those who would have ended the wait may be gone
+        }
+        self.life.longest_ns[op as usize].fetch_max(took_ns, Relaxed);
+        if took_ns > most_ns {
             self.judge(op, queue, took_ns, most_ns.max(LIMIT as u64), stalled_ns);
         }
         outcome
