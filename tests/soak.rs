@@ -253,7 +253,7 @@ impl Crowd<'_> {
         self.board.stop.store(1, SeqCst);
         let begun_ns = now_ns();
         let stalled_ns = self.board.stalled_ns.load(SeqCst);
-        while !(0..PROCESSES).fold(true, |all, place| self.reap(place, false, false) && all) {
+        while !(0..PROCESSES).all(|place| self.reap(place, false, false)) {
             self.nap(1000);
             let took_ns = (now_ns() - begun_ns).saturating_sub(self.board.stalled_ns.load(SeqCst) - stalled_ns);
             assert!(took_ns < 3 * LIMIT as u64, "they do not come to an end: {:?}", self.states());
