@@ -1,5 +1,6 @@
 //! The soak: eight processes at one lock, one cell and three queues in a file in memory, half of them through the C
-//! interface and half through Rust. They are killed at random instants, and others take their places.
+//! interface and half through Rust. They are killed at random instants, or kill
+//! themselves between two instructions of a call, and others take their places.
 //!
 //! MAPSHARE_SOAK_SECONDS makes it longer (3), MAPSHARE_SEED gives it the random numbers of another one.
 //!
@@ -19,6 +20,8 @@
 #[path = "soak/account.rs"]
 mod account;
 mod common;
+#[path = "soak/doom.rs"]
+mod doom;
 #[path = "common/faults.rs"]
 mod faults;
 #[path = "soak/journal.rs"]
@@ -142,13 +145,15 @@ impl Crowd<'_> {
         }));
         if !is_orphan {
             let patience = if place < PATIENT { Patience::Little } else { Patience::All };
-            Worker::new((board, number, round), (&path, door), patience, Random::new(seed)).run();
+            let worker = Worker::new((board, number, round), (&path, door), patience, Random::new(seed));
+            if place < SPARED && seed.is_multiple_of(2) { worker.doom().run() } else { worker.run() }
         }
         // SAFETY: as above.
         unsafe { _exit(0) };
     }
 
-    /// Waits for a child's end, if it comes now or `waits`; it has to be a good one or, of one that is being killed, that.
+    /// Waits for a child's end, if it comes now or `waits`; it has to be a good one or, of one that
+    /// was killed or may kill itself, that.
     fn reap(&mut self, place: usize, waits: bool, is_killed: bool) -> bool {
         let Some(child) = self.children[place] else { return true };
         let mut status = 0;
@@ -159,6 +164,7 @@ impl Crowd<'_> {
         }
         assert_eq!(reaped, child.pid, "{}", std::io::Error::last_os_error());
         self.children[place] = None;
+        let is_killed = is_killed || self.board.lives[child.number].is_doomed.load(SeqCst) == 1;
         if is_killed && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL {
             self.dead.push(child.number);
         } else {
@@ -256,7 +262,7 @@ impl Crowd<'_> {
         while !(0..PROCESSES).all(|place| self.reap(place, false, false)) {
             self.nap(1000);
             let took_ns = (now_ns() - begun_ns).saturating_sub(self.board.stalled_ns.load(SeqCst) - stalled_ns);
-            assert!(took_ns < 3 * LIMIT as u64, "they do not come to an end: {:?}", self.states());
+            assert!(took_ns < 3 * LIMIT_NS, "they do not come to an end: {:?}", self.states());
         }
     }
 
@@ -295,7 +301,7 @@ impl Watch {
                 (*seen, *since_ns, *stalled_before_ns) = (done, now, stalled_ns);
             }
             let idle_ns = (now - *since_ns).saturating_sub(stalled_ns - *stalled_before_ns);
-            assert!(idle_ns < LIMIT as u64, "kind {kind} stands still after {done}, for {} ms", idle_ns / 1_000_000);
+            assert!(idle_ns < LIMIT_NS, "kind {kind} stands still after {done}, for {} ms", idle_ns / 1_000_000);
         }
     }
 }

@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Nobody waits longer for anything, in nanoseconds.
-pub(crate) const LIMIT: i64 = 1_000_000_000;
+pub(crate) const LIMIT_NS: u64 = 1_000_000_000;
+/// The timeout of those who wait for more than a moment: none of them comes to its end.
+pub(crate) const LONG_NS: i64 = LIMIT_NS as i64 * 6 / 5;
 /// The most processes of one round, with the parent itself.
 pub(crate) const MOST: usize = 2048;
 /// The most messages that one process pushes into one queue; then it ends.
@@ -35,7 +37,8 @@ pub(crate) const MUTEX: u64 = 0;
 pub(crate) const PAIR: [u64; 2] = [64, 72];
 pub(crate) const COUNTS: u64 = 128;
 pub(crate) const CELL: u64 = 32 << 10;
-pub(crate) const VALUE: usize = 200;
+/// Its values are so long that copying them takes a while.
+pub(crate) const VALUE: usize = 1500;
 pub(crate) const QUEUES: [Place; 3] = [
     Place { name: "many to many", at: 64 << 10, capacity: 3000, longest: 300, flags: 0, copies: 4 },
     Place {
@@ -160,6 +163,8 @@ pub(crate) struct Life {
     state: AtomicU64,
     /// When it began.
     pub(crate) begun_ns: AtomicU64,
+    /// 1: it may kill itself.
+    pub(crate) is_doomed: AtomicU32,
     /// Pushes that returned, into each queue.
     pub(crate) pushed: [AtomicU64; QUEUES.len()],
     /// The message that is being looked at: its producer above its number.

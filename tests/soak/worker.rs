@@ -2,10 +2,12 @@
 
 use super::common::cells::Handle;
 use super::common::{Door, Failure, Opened, Outcome, with};
+use super::doom::Doom;
 use super::faults::Random;
 use super::journal::*;
 use libc::{EAGAIN, EBUSY, EMSGSIZE, ETIMEDOUT};
 use mapshare::ffi::options::MAPSHARE_READ_ONLY;
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
@@ -31,6 +33,7 @@ pub(crate) struct Worker<'a> {
     /// The version that it read last, and what stood there.
     seen: (u64, Option<Message>),
     message: Vec<u8>,
+    doom: RefCell<Option<Doom>>,
 }
 
 impl<'a> Worker<'a> {
@@ -44,7 +47,14 @@ impl<'a> Worker<'a> {
         let reader = number.is_multiple_of(3).then(|| door.open(path, &with(MAPSHARE_READ_ONLY)).unwrap());
         let (life, message) = (&board.lives[number], Vec::with_capacity(LONGEST));
         life.enter(Op::Idle, 0);
-        Worker { board, life, number, round, region, reader, random, patience, seen: (0, None), message }
+        let doom = RefCell::new(None);
+        Worker { board, life, number, round, region, reader, random, patience, seen: (0, None), message, doom }
+    }
+
+    /// Makes it kill itself some day.
+    pub(crate) fn doom(self) -> Worker<'a> {
+        let doom = RefCell::new(Doom::new(self.random.clone(), self.life));
+        Worker { doom, ..self }
     }
 
     fn is_over(&self) -> bool {
@@ -82,7 +92,7 @@ impl<'a> Worker<'a> {
     /// How long to wait now, in nanoseconds.
     fn timeout(&mut self) -> i64 {
         if self.patience == Patience::All && self.random.below(4) != 0 {
-            LIMIT
+            LONG_NS
         } else {
             [0, 0, 0, 0, 50_000, 2_000_000][self.random.below(6) as usize]
         }
@@ -99,44 +109,44 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Does a call, which takes no longer than its timeout and the limit; nor does one whose timeout is the limit time out.
-    /// The process still counts as in the call until it enters something else.
-    fn timed<T>(&self, op: Op, queue: usize, timeout_ns: i64, call: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    /// Does a call, which takes no longer than the limit. The process still counts as in the call until it enters something
+    /// else.
+    fn timed<T>(&self, op: Op, queue: usize, call: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
         let (begun_ns, stalled_ns) = (now_ns(), self.board.stalled_ns.load(SeqCst));
         self.life.begun_ns.store(begun_ns, SeqCst);
         self.life.enter(op, queue);
-        let outcome = call();
+        let outcome = match &mut *self.doom.borrow_mut() {
+            Some(doom) => doom.meet(op, call),
+            None => call(),
+        };
         let took_ns = now_ns() - begun_ns;
-        let in_vain = timeout_ns == LIMIT && matches!(&outcome, Err(failure) if failure.code == ETIMEDOUT);
-        let most_ns = if in_vain { 0 } else { (timeout_ns.max(0) + LIMIT) as u64 };
         if self.is_over() {
             return outcome; // those who would have ended the wait may be gone
         }
         self.life.longest_ns[op as usize].fetch_max(took_ns, Relaxed);
-        if took_ns > most_ns {
-            self.judge(op, queue, took_ns, most_ns.max(LIMIT as u64), stalled_ns);
+        if took_ns > LIMIT_NS {
+            self.judge(op, queue, took_ns, stalled_ns);
         }
         outcome
     }
 
     /// It was too long, unless the machine did not run its processes meanwhile.
     #[cold]
-    fn judge(&self, op: Op, queue: usize, took_ns: u64, most_ns: u64, stalled_before_ns: u64) {
+    fn judge(&self, op: Op, queue: usize, took_ns: u64, stalled_before_ns: u64) {
         let beats = self.board.beats.load(SeqCst);
         while self.board.beats.load(SeqCst) < beats + 2 && !self.is_over() {
             std::thread::yield_now();
         }
-        let stalled_ns = self.board.stalled_ns.load(SeqCst) - stalled_before_ns;
-        let net_ms = took_ns.saturating_sub(stalled_ns) / 1_000_000;
-        let is_long = took_ns.saturating_sub(stalled_ns) >= most_ns;
-        assert!(self.is_over() || !is_long, "{op:?} in queue {queue}: {net_ms} ms, while others lived");
+        let net_ns = took_ns.saturating_sub(self.board.stalled_ns.load(SeqCst) - stalled_before_ns);
+        let is_good = self.is_over() || net_ns <= LIMIT_NS;
+        assert!(is_good, "{op:?} in queue {queue}: {} ms, while others lived", net_ns / 1_000_000);
     }
 
     /// The lock's pair: both numbers are equal, and the sum of what the processes have counted.
     fn increment(&mut self) {
         for _ in 0..self.times(30) {
             let timeout_ns = if self.random.below(8) == 0 { 0 } else { -1 };
-            match self.timed(Op::Locking, 0, timeout_ns, || self.region.lock(MUTEX, timeout_ns)) {
+            match self.timed(Op::Locking, 0, || self.region.lock(MUTEX, timeout_ns)) {
                 Ok(told) => self.increment_locked(told),
                 Err(failure) => self.waited_in_vain(failure, timeout_ns == 0),
             }
@@ -177,7 +187,7 @@ impl<'a> Worker<'a> {
     }
 
     fn unlock(&self) {
-        self.timed(Op::Unlocking, 0, 0, || self.region.unlock(MUTEX)).unwrap();
+        self.timed(Op::Unlocking, 0, || self.region.unlock(MUTEX)).unwrap();
         self.idle();
     }
 
@@ -189,7 +199,7 @@ impl<'a> Worker<'a> {
 
     /// The pair's numbers when nobody else is there, put in order.
     pub(crate) fn final_pair(&self) -> [u64; 2] {
-        let told = self.timed(Op::Locking, 0, LIMIT, || self.region.lock(MUTEX, LIMIT)).unwrap();
+        let told = self.timed(Op::Locking, 0, || self.region.lock(MUTEX, LONG_NS)).unwrap();
         self.settle_lock(told);
         let pair = PAIR.map(|offset| word(&self.region, offset));
         assert_eq!(pair[0], self.counted(), "the pair is not what was counted");
@@ -206,7 +216,7 @@ impl<'a> Worker<'a> {
         for _ in 0..self.times(20) {
             let number = self.life.published.load(SeqCst) as u32 + 1;
             let value = self.message_of(QUEUES.len(), number, VALUE).to_vec();
-            self.timed(Op::Publishing, 0, 0, || self.region.publish(CELL, &value)).unwrap();
+            self.timed(Op::Publishing, 0, || self.region.publish(CELL, &value)).unwrap();
             self.life.published.fetch_add(1, SeqCst);
             self.board.published.fetch_add(1, SeqCst);
             self.idle();
@@ -220,6 +230,9 @@ impl<'a> Worker<'a> {
                 self.await_value();
             }
             self.read_value();
+            if self.is_over() {
+                return;
+            }
         }
     }
 
@@ -230,7 +243,7 @@ impl<'a> Worker<'a> {
     fn await_value(&mut self) {
         let timeout_ns = self.timeout();
         let seen = self.seen.0;
-        let waited = self.timed(Op::AwaitingValue, 0, timeout_ns, || self.reader().wait_cell(CELL, seen, timeout_ns));
+        let waited = self.timed(Op::AwaitingValue, 0, || self.reader().wait_cell(CELL, seen, timeout_ns));
         match waited {
             Ok(()) => {
                 let (version, _) = self.read_value().unwrap_or((u64::MAX, None));
@@ -245,7 +258,7 @@ impl<'a> Worker<'a> {
         let first = self.board.first_version.load(SeqCst);
         let least = first + self.board.published.load(SeqCst);
         let newest = self.board.newest.load(SeqCst);
-        let (version, value) = match self.timed(Op::Reading, 0, 0, || self.reader().read_cell(CELL, VALUE)) {
+        let (version, value) = match self.timed(Op::Reading, 0, || self.reader().read_cell(CELL, VALUE)) {
             Ok(read) => read,
             Err(failure) => {
                 assert_eq!(failure.code, EAGAIN, "{failure:?}");
@@ -281,7 +294,7 @@ impl<'a> Worker<'a> {
     /// A handle; None when the role is another's. `Failure` when it may not be.
     pub(crate) fn open_queue(&self, queue: usize, produces: bool) -> Option<Handle> {
         let at = QUEUES[queue].at;
-        let opened = self.timed(Op::OpeningQueue, queue, 0, || {
+        let opened = self.timed(Op::OpeningQueue, queue, || {
             if produces { self.region.producer(at) } else { self.region.consumer(at) }
         });
         self.idle();
@@ -296,7 +309,7 @@ impl<'a> Worker<'a> {
     }
 
     pub(crate) fn close_queue(&self, handle: Handle, queue: usize) {
-        self.timed(Op::ClosingQueue, queue, 0, || handle.close()).unwrap();
+        self.timed(Op::ClosingQueue, queue, || handle.close()).unwrap();
         self.idle();
     }
 
@@ -338,14 +351,14 @@ impl<'a> Worker<'a> {
     fn push(&mut self, handle: &mut Handle, queue: usize) -> bool {
         let (timeout_ns, (number, length)) = (self.timeout(), self.next(queue));
         self.message_of(queue, number, length);
-        let pushed = self.timed(Op::Pushing, queue, timeout_ns, || handle.push(&self.message, timeout_ns));
+        let pushed = self.timed(Op::Pushing, queue, || handle.push(&self.message, timeout_ns));
         self.sent(queue, number, pushed)
     }
 
     fn fill_in_place(&mut self, handle: &mut Handle, queue: usize) -> bool {
         let (timeout_ns, (number, length)) = (self.timeout(), self.next(queue));
         let room = (length + self.random.below(100) as usize).min(QUEUES[queue].capacity as usize);
-        let reserved = self.timed(Op::Reserving, queue, timeout_ns, || handle.reserve(room, timeout_ns));
+        let reserved = self.timed(Op::Reserving, queue, || handle.reserve(room, timeout_ns));
         let at = match reserved {
             Ok(at) => at,
             Err(failure) => {
@@ -363,11 +376,11 @@ impl<'a> Worker<'a> {
             self.dawdle();
         }
         if self.random.below(16) == 0 {
-            self.timed(Op::Cancelling, queue, 0, || handle.cancel()).unwrap();
+            self.timed(Op::Cancelling, queue, || handle.cancel()).unwrap();
             self.idle();
             return true;
         }
-        let committed = self.timed(Op::Committing, queue, 0, || handle.commit(length));
+        let committed = self.timed(Op::Committing, queue, || handle.commit(length));
         assert!(committed.is_ok(), "{committed:?}");
         self.sent(queue, number, committed)
     }
@@ -392,11 +405,11 @@ impl<'a> Worker<'a> {
         // SAFETY: this process alone uses it while it lives, and nothing else here does.
         let buffer = unsafe { &mut *self.life.buffer.get() };
         if self.random.below(64) == 0 {
-            let popped = self.timed(Op::Popping, queue, 0, || handle.pop_into(&mut buffer[..8], 0));
+            let popped = self.timed(Op::Popping, queue, || handle.pop_into(&mut buffer[..8], 0));
             let code = popped.expect_err("no message is so short").code;
             assert!(code == EMSGSIZE || code == ETIMEDOUT, "{code}");
         }
-        match self.timed(Op::Popping, queue, timeout_ns, || handle.pop_into(buffer, timeout_ns)) {
+        match self.timed(Op::Popping, queue, || handle.pop_into(buffer, timeout_ns)) {
             Ok(length) => {
                 let message = self.check(queue, &buffer[..length]);
                 self.take(queue, message);
@@ -411,7 +424,7 @@ impl<'a> Worker<'a> {
 
     /// As `pop`, without a copy.
     fn use_in_place(&mut self, handle: &mut Handle, queue: usize, timeout_ns: i64) -> bool {
-        let peeked = self.timed(Op::Peeking, queue, timeout_ns, || handle.peek(timeout_ns));
+        let peeked = self.timed(Op::Peeking, queue, || handle.peek(timeout_ns));
         let message = match peeked {
             Ok(found) => self.look(queue, found),
             Err(failure) => {
@@ -422,11 +435,11 @@ impl<'a> Worker<'a> {
         self.dawdle();
         if self.random.below(16) == 0 {
             self.take_of(queue, message).looks.fetch_sub(1, SeqCst);
-            self.timed(Op::Cancelling, queue, 0, || handle.cancel()).unwrap();
+            self.timed(Op::Cancelling, queue, || handle.cancel()).unwrap();
             self.idle();
             return true;
         }
-        self.timed(Op::Consuming, queue, 0, || handle.consume()).unwrap();
+        self.timed(Op::Consuming, queue, || handle.consume()).unwrap();
         self.take(queue, message);
         true
     }
