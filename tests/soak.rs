@@ -20,12 +20,12 @@
 #[path = "soak/account.rs"]
 mod account;
 mod common;
-#[path = "soak/doom.rs"]
-mod doom;
 #[path = "common/faults.rs"]
 mod faults;
 #[path = "soak/journal.rs"]
 mod journal;
+#[path = "soak/steps.rs"]
+mod steps;
 #[path = "soak/worker.rs"]
 mod worker;
 

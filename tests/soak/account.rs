@@ -23,7 +23,7 @@ pub(crate) struct Totals {
     doubtful: u64,
     gone: u64,
     longest_ms: BTreeMap<Op, u64>,
-    /// Of each queue: pushes that returned, kills in them, pops that returned, kills in them.
+    /// Of each queue: how many messages it may have counted as pushed, at least and at most, and as popped.
     counters: [[u64; 4]; QUEUES.len()],
 }
 
@@ -90,10 +90,12 @@ impl Round<'_> {
             worker.close_queue(producer, queue);
             worker.close_queue(consumer, queue);
             self.settle_queue(queue, totals);
-            let [pushes, kills_in_push, pops, kills_in_pop] = totals.counters[queue];
-            let is_near = |counted: u64, returned: u64, kills: u64| (returned..=returned + kills).contains(&counted);
-            assert!(is_near(state.pushed, pushes, kills_in_push), "{messages}: {} pushed, {pushes}", state.pushed);
-            assert!(is_near(state.popped, pops, kills_in_pop), "{messages}: {} popped, {pops}", state.popped);
+            let [least_pushed, most_pushed, least_popped, most_popped] = totals.counters[queue];
+            let (pushed, popped) = (state.pushed, state.popped);
+            let is_right = (least_pushed..=most_pushed).contains(&pushed);
+            assert!(is_right, "{messages}: {pushed} pushed, not {least_pushed} to {most_pushed}");
+            let is_right = (least_popped..=most_popped).contains(&popped);
+            assert!(is_right, "{messages}: {popped} popped, not {least_popped} to {most_popped}");
         }
         self.add_up(totals);
     }
@@ -164,6 +166,8 @@ impl Round<'_> {
     fn settle_queue(&self, queue: usize, totals: &mut Totals) {
         let hands = self.hands(queue);
         let (mut pushes, mut pops, mut doubtful, mut gone) = (0, 0, 0, 0);
+        // Messages of which both the producer and the consumer were killed.
+        let mut both = 0;
         for (process, life) in self.lives() {
             let pushed = life.pushed[queue].load(SeqCst);
             let sends = [Op::Pushing, Op::Committing].map(|op| (op, queue)).contains(&life.state());
@@ -182,6 +186,7 @@ impl Round<'_> {
                 }
                 if begun_ns == 0 {
                     if number > pushed {
+                        both += u64::from(hand.is_some());
                         continue;
                     }
                     begun_ns = *hand.unwrap_or_else(|| panic!("{name} is lost"));
@@ -200,7 +205,10 @@ impl Round<'_> {
         let killed_in_pop = self.killed_in(&[Op::Popping, Op::Consuming], queue);
         assert!(doubtful <= killed_in_push && gone <= killed_in_pop);
         let counters = &mut totals.counters[queue];
-        [pushes, killed_in_push, pops, killed_in_pop].iter().zip(counters).for_each(|(more, sum)| *sum += more);
+        [pushes, pushes + doubtful + both, pops, pops + gone + both]
+            .iter()
+            .zip(counters)
+            .for_each(|(more, sum)| *sum += more);
         totals.doubtful += doubtful;
         totals.gone += gone;
     }

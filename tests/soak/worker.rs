@@ -2,9 +2,9 @@
 
 use super::common::cells::Handle;
 use super::common::{Door, Failure, Opened, Outcome, with};
-use super::doom::Doom;
 use super::faults::Random;
 use super::journal::*;
+use super::steps::Steps;
 use libc::{EAGAIN, EBUSY, EMSGSIZE, ETIMEDOUT};
 use mapshare::ffi::options::MAPSHARE_READ_ONLY;
 use std::cell::RefCell;
@@ -33,7 +33,7 @@ pub(crate) struct Worker<'a> {
     /// The version that it read last, and what stood there.
     seen: (u64, Option<Message>),
     message: Vec<u8>,
-    doom: RefCell<Option<Doom>>,
+    steps: RefCell<Steps>,
 }
 
 impl<'a> Worker<'a> {
@@ -47,14 +47,15 @@ impl<'a> Worker<'a> {
         let reader = number.is_multiple_of(3).then(|| door.open(path, &with(MAPSHARE_READ_ONLY)).unwrap());
         let (life, message) = (&board.lives[number], Vec::with_capacity(LONGEST));
         life.enter(Op::Idle, 0);
-        let doom = RefCell::new(None);
-        Worker { board, life, number, round, region, reader, random, patience, seen: (0, None), message, doom }
+        let steps = RefCell::new(Steps::new(random.clone()));
+        Worker { board, life, number, round, region, reader, random, patience, seen: (0, None), message, steps }
     }
 
     /// Makes it kill itself some day.
     pub(crate) fn doom(self) -> Worker<'a> {
-        let doom = RefCell::new(Doom::new(self.random.clone(), self.life));
-        Worker { doom, ..self }
+        let is_doomed = self.steps.borrow_mut().doom();
+        self.life.is_doomed.store(is_doomed.into(), SeqCst);
+        self
     }
 
     fn is_over(&self) -> bool {
@@ -115,10 +116,7 @@ impl<'a> Worker<'a> {
         let (begun_ns, stalled_ns) = (now_ns(), self.board.stalled_ns.load(SeqCst));
         self.life.begun_ns.store(begun_ns, SeqCst);
         self.life.enter(op, queue);
-        let outcome = match &mut *self.doom.borrow_mut() {
-            Some(doom) => doom.meet(op, call),
-            None => call(),
-        };
+        let outcome = self.steps.borrow_mut().take(op, call);
         let took_ns = now_ns() - begun_ns;
         if self.is_over() {
             return outcome; // those who would have ended the wait may be gone
