@@ -23,6 +23,8 @@ pub(crate) struct Totals {
     doubtful: u64,
     gone: u64,
     longest_ms: BTreeMap<Op, u64>,
+    /// As `Board::pause_ns`.
+    pub(crate) pause_ns: u64,
     /// Of each queue: how many messages it may have counted as pushed, at least and at most, and as popped.
     counters: [[u64; 4]; QUEUES.len()],
 }
@@ -35,7 +37,7 @@ impl Totals {
         format!(
             "{seconds} s, {} rounds, {} processes, {kills} kills: {:?}\n  messages {takes:?}, of these {} of producers \
              killed in sending; {} gone with consumers; {} looked at again\n  {locks} locks, {deaths} owner deaths met; \
-             {publishes} publishes, {reads} reads, {} lapped; {} roles refused; longest, in ms: {:?}",
+             {publishes} publishes, {reads} reads, {} lapped; {} roles refused\n  longest, in ms: {:?}; {} between calls",
             self.rounds,
             self.started,
             self.kills,
@@ -44,7 +46,8 @@ impl Totals {
             self.again,
             self.lapped,
             self.refused,
-            self.longest_ms
+            self.longest_ms,
+            self.pause_ns / 1_000_000
         )
     }
 }
@@ -227,10 +230,12 @@ impl Round<'_> {
         self.dead.iter().for_each(|dead| *totals.kills.entry(self.board.lives[*dead].state().0).or_default() += 1);
         self.board.done.iter().zip(&mut totals.done).for_each(|(done, sum)| *sum += done.load(SeqCst));
         for op in OPS {
-            let longest = self.lives().map(|(_, life)| life.longest_ns[op as usize].load(SeqCst)).max();
+            let longest_ns = self.lives().map(|(_, life)| life.longest_ns[op as usize].load(SeqCst)).max().unwrap_or(0);
+            assert!(longest_ns < self.board.limit_ns(), "{op:?} took {} ms", longest_ns / 1_000_000);
             let known = totals.longest_ms.entry(op).or_default();
-            *known = (*known).max(longest.unwrap_or(0) / 1_000_000);
+            *known = (*known).max(longest_ns / 1_000_000);
         }
         totals.longest_ms.retain(|_, longest| *longest > 0);
+        totals.pause_ns = totals.pause_ns.max(self.board.pause_ns.load(SeqCst));
     }
 }

@@ -10,10 +10,10 @@ use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-/// Nobody waits longer for anything, in nanoseconds.
-pub(crate) const LIMIT_NS: u64 = 1_000_000_000;
-/// The timeout of those who wait for more than a moment: none of them comes to its end.
-pub(crate) const LONG_NS: i64 = LIMIT_NS as i64 * 6 / 5;
+/// Nobody waits longer for anything, in nanoseconds, on a machine that runs whoever is ready.
+const LIMIT_NS: u64 = 1_000_000_000;
+/// The timeouts of those who wait for more than a moment.
+pub(crate) const LONG_NS: [i64; 2] = [-1, 100 * LIMIT_NS as i64];
 /// The most processes of one round, with the parent itself.
 pub(crate) const MOST: usize = 2048;
 /// The most messages that one process pushes into one queue; then it ends.
@@ -215,9 +215,9 @@ pub(crate) struct Board {
     pub(crate) stop: AtomicU32,
     /// Raised by a child that has found something wrong.
     pub(crate) failed: AtomicU32,
-    /// Written by the parent: beats, and nanoseconds in which this machine did not run it although it was ready.
-    pub(crate) beats: AtomicU64,
-    pub(crate) stalled_ns: AtomicU64,
+    /// The longest time that a process took between two calls, where it does next to nothing: so long, at least, the machine
+    /// ran others although it was ready. Written by all.
+    pub(crate) pause_ns: AtomicU64,
     /// Processes that have been started in this round.
     pub(crate) started: AtomicU64,
     /// The cell's version when the round began.
@@ -232,6 +232,11 @@ pub(crate) struct Board {
 }
 
 impl Board {
+    /// How long somebody may wait: each of those who have to act meanwhile may not run for a while.
+    pub(crate) fn limit_ns(&self) -> u64 {
+        LIMIT_NS + 4 * self.pause_ns.load(SeqCst)
+    }
+
     /// A message of a process: they are numbered from 1.
     pub(crate) fn take(&self, process: usize, queue: usize, number: u64) -> &Take {
         &self.takes[process][queue][number as usize]
