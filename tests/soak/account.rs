@@ -37,7 +37,7 @@ impl Totals {
         format!(
             "{seconds} s, {} rounds, {} processes, {kills} kills: {:?}\n  messages {takes:?}, of these {} of producers \
              killed in sending; {} gone with consumers; {} looked at again\n  {locks} locks, {deaths} owner deaths met; \
-             {publishes} publishes, {reads} reads, {} lapped; {} roles refused\n  longest, in ms: {:?}; {} between calls",
+             {publishes} publishes, {reads} reads, {} lapped; {} roles refused\n  longest, in ms: {:?}; {} of pause",
             self.rounds,
             self.started,
             self.kills,

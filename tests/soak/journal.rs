@@ -215,8 +215,8 @@ pub(crate) struct Board {
     pub(crate) stop: AtomicU32,
     /// Raised by a child that has found something wrong.
     pub(crate) failed: AtomicU32,
-    /// The longest time that a process took between two calls, where it does next to nothing: so long, at least, the machine
-    /// ran others although it was ready. Written by all.
+    /// The longest time that a process took between two calls, where it does next to nothing, or for a call in slow motion
+    /// that never waits: so long the machine ran others although it was ready. Written by all.
     pub(crate) pause_ns: AtomicU64,
     /// Processes that have been started in this round.
     pub(crate) started: AtomicU64,

@@ -67,8 +67,8 @@ impl Steps {
         self.doom.is_some()
     }
 
-    /// Does a call of that kind; perhaps it is the last one.
-    pub(crate) fn take<T>(&mut self, op: Op, call: impl FnOnce() -> T) -> T {
+    /// Does a call of that kind; perhaps it is the last one. Also whether it was slow.
+    pub(crate) fn take<T>(&mut self, op: Op, call: impl FnOnce() -> T) -> (T, bool) {
         match &mut self.doom {
             Some(doom) if doom.op == op && doom.before > 0 => doom.before -= 1,
             Some(doom) if doom.op == op => {
@@ -77,12 +77,13 @@ impl Steps {
                 let deadly = if doom.length == 0 { u64::MAX } else { doom.length - rest };
                 let (result, length) = stepped(deadly, call);
                 doom.length = length;
-                return result;
+                return (result, true);
             }
             _ => {}
         }
         let slow = if op == Op::Reading { SLOW_READS } else { SLOW };
-        if self.random.below(slow) == 0 { stepped(u64::MAX, call).0 } else { call() }
+        let is_slow = self.random.below(slow) == 0;
+        (if is_slow { stepped(u64::MAX, call).0 } else { call() }, is_slow)
     }
 }
 

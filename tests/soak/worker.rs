@@ -131,11 +131,15 @@ impl<'a> Worker<'a> {
         self.board.pause_ns.fetch_max(begun_ns - self.ended_ns.replace(begun_ns), Relaxed);
         self.life.begun_ns.store(begun_ns, SeqCst);
         self.life.enter(op, queue);
-        let outcome = self.steps.borrow_mut().take(op, call);
+        let (outcome, is_slow) = self.steps.borrow_mut().take(op, call);
         self.ended_ns.set(now_ns());
-        if !self.is_over() {
-            self.life.longest_ns[op as usize].fetch_max(self.ended_ns.get() - begun_ns, Relaxed);
-        }
+        let longest_ns = match is_slow {
+            false if self.is_over() => return outcome,
+            false => &self.life.longest_ns[op as usize],
+            true if op.waits() => return outcome,
+            true => &self.board.pause_ns,
+        };
+        longest_ns.fetch_max(self.ended_ns.get() - begun_ns, Relaxed);
         outcome
     }
 
