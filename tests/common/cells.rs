@@ -163,13 +163,19 @@ impl Handle {
         }
     }
 
+    /// The message's length.
+    pub(crate) fn pop_into(&mut self, buffer: &mut [u8], timeout_ns: i64) -> Outcome<usize> {
+        let length = match self {
+            Handle::C(token) => token.pop(buffer, timeout_ns)?,
+            _ => self.rust_consumer().pop(buffer, timeout(timeout_ns))?,
+        };
+        Ok(length as usize)
+    }
+
     pub(crate) fn pop_up_to(&mut self, room: usize, timeout_ns: i64) -> Outcome<Vec<u8>> {
         let mut buffer = vec![0; room];
-        let length = match self {
-            Handle::C(token) => token.pop(&mut buffer, timeout_ns)?,
-            _ => self.rust_consumer().pop(&mut buffer, timeout(timeout_ns))?,
-        };
-        buffer.truncate(length as usize);
+        let length = self.pop_into(&mut buffer, timeout_ns)?;
+        buffer.truncate(length);
         Ok(buffer)
     }
 

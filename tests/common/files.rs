@@ -11,7 +11,16 @@ pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
     pub(crate) fn new() -> Folder {
-        let folder = tempfile::tempdir().expect("a temporary directory");
+        Folder::within(&std::env::temp_dir())
+    }
+
+    /// On the file system of shared memory.
+    pub(crate) fn in_memory() -> Folder {
+        Folder::within(Path::new("/dev/shm"))
+    }
+
+    fn within(parent: &Path) -> Folder {
+        let folder = tempfile::tempdir_in(parent).expect("a temporary directory");
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("our own directory");
         Folder(folder)
     }
