@@ -66,6 +66,8 @@ impl Kind {
             if memory.compare_swap_u64(HEAD, found, mine)? == found {
                 return Ok(());
             }
+            // Others were faster, a hostile one for ever.
+            check_patience(memory, patience)?;
         }
     }
 
@@ -76,6 +78,20 @@ impl Kind {
         if memory.load_u64(HEAD, Acquire)? != self.0 {
             self.await_it(memory)?;
         }
+        self.identity(memory)
+    }
+
+    /// `attach`, of one that was attached to before: it does not come and go.
+    pub(super) fn attach_again<M: Memory>(self, memory: &M) -> Result<Identity> {
+        // ORDER: Acquire, as in `attach`.
+        match memory.load_u64(HEAD, Acquire)? {
+            head if head == self.0 => self.identity(memory),
+            head => Err(Failure::damaged("the head", head)),
+        }
+    }
+
+    #[inline(always)]
+    fn identity<M: Memory>(self, memory: &M) -> Result<Identity> {
         let identity =
             Identity { length: memory.load_u64(LENGTH, Relaxed)?, options: memory.load_u32(OPTIONS, Relaxed)? };
         let check = memory.load_u32(CHECK, Relaxed)?;
@@ -112,12 +128,15 @@ impl Kind {
 
 /// Sleeps a little on a head that says that another one makes an object.
 fn nap<M: Memory>(memory: &M, found: u64, patience: u64) -> Result<()> {
-    let now = memory.now();
-    if now >= patience {
-        return Err(Failure::Is(Problem::Making));
-    }
+    let now = check_patience(memory, patience)?;
     memory.wait(HEAD, found as u32, now + NAP_NS)?;
     Ok(())
+}
+
+/// The time of now, before which patience has not come to its end.
+fn check_patience<M: Memory>(memory: &M, patience: u64) -> Result<u64> {
+    let now = memory.now();
+    if now < patience { Ok(now) } else { Err(Failure::Is(Problem::Making)) }
 }
 
 fn is_zero<M: Memory>(memory: &M, header: u64) -> core::result::Result<bool, Fault> {

@@ -116,7 +116,7 @@ pub extern "C" fn mapshare_mutex_recover(region: *mut mapshare_region, offset: u
 /// @param region  The region, or another one of the same file that has the lock's bytes.
 /// @param offset  The lock's first byte.
 /// @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
-///   others of mapshare_mutex_lock that do not concern waiting.
+///   others of mapshare_mutex_lock that do not concern waiting. After -EBADMSG the thread has the lock no more, either.
 ///
 /// Threads: the one that has the lock. Signals: not in a handler.
 #[unsafe(no_mangle)]
@@ -125,7 +125,7 @@ pub extern "C" fn mapshare_mutex_unlock(region: *mut mapshare_region, offset: u6
     if enter_at_once(region).is_some_and(|open| words(&open)) {
         return 0;
     }
-    guard("mapshare_mutex_unlock", || mutex(&*enter(region)?, offset)?.unlock())
+    guard("mapshare_mutex_unlock", || Mutex::unlock_at(enter(region)?.words(offset, Mutex::SIZE)?))
 }
 
 /// Who has a lock, for people and tools: it may be another one by the time of the return.

@@ -147,7 +147,7 @@ impl Producer {
     /// # Errors
     /// EBADMSG: it is damaged. ENXIO, ENOSPC, EIO: as an atomic.
     pub fn info(&mut self) -> Result<QueueInfo> {
-        self.run(|member| ring::info(member.place()))
+        self.run(|member| member.info())
     }
 
     /// Appends a message, waiting for room. None as the timeout stands for ever; with zero it only tries.
@@ -251,7 +251,7 @@ impl Consumer {
     /// # Errors
     /// EBADMSG: it is damaged. ENXIO, ENOSPC, EIO: as an atomic.
     pub fn info(&mut self) -> Result<QueueInfo> {
-        self.run(|member| ring::info(member.place()))
+        self.run(|member| member.info())
     }
 
     /// Takes the first message out, waiting for one, and gives its length. None as the timeout stands for ever; with zero

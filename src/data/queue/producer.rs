@@ -3,7 +3,7 @@
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
 use super::super::sleep::{self, Waiting};
-use super::ring::record_bytes;
+use super::ring::{QueueInfo, record_bytes};
 use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -111,6 +111,14 @@ impl<P: Place> Producer<P> {
     pub(in crate::data) fn close(&mut self) -> Result<()> {
         let cancelled = self.cancel();
         self.side.quit().and(cancelled)
+    }
+
+    /// How the queue does.
+    ///
+    /// # Errors
+    /// EBADMSG.
+    pub(in crate::data) fn info(&self) -> Result<QueueInfo> {
+        self.side.info()
     }
 
     /// The place it was opened in.

@@ -2,7 +2,7 @@
 
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
-use super::ring::{SINGLE_CONSUMER, SINGLE_PRODUCER, Shape};
+use super::ring::{self, QueueInfo, SINGLE_CONSUMER, SINGLE_PRODUCER, Shape};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::mem::layout::queue::*;
@@ -87,6 +87,11 @@ impl<P: Place, R: Role> Side<P, R> {
             }),
             Err(failure) => Err((place, failure)),
         }
+    }
+
+    /// How the queue does.
+    pub(super) fn info(&self) -> Result<QueueInfo> {
+        ring::info(&self.place, self.capacity, self.ring)
     }
 
     /// Leaves after a failure, which counts for more than another one.
