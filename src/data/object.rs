@@ -161,3 +161,6 @@ fn checksum(head: u64, identity: Identity) -> u32 {
 pub(super) fn check_room<M: Memory>(memory: &M, needed: u64) -> Result<()> {
     if needed > memory.length() { Err(Failure::OutOfRange { needed }) } else { Ok(()) }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -130,3 +130,6 @@ pub(crate) fn recover<C: Contender>(contender: &C) -> Result<bool, C::Error> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
