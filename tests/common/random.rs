@@ -1,5 +1,7 @@
 //! Random numbers, which a seed tells.
 
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
 /// A seed of the test's own, which the environment can set, and which is told.
 pub(crate) fn seed() -> u64 {
     let given = std::env::var("MAPSHARE_SEED").ok().and_then(|text| text.parse().ok());
@@ -39,4 +41,12 @@ impl Random {
     pub(crate) fn of<T: Copy>(&mut self, those: &[T]) -> T {
         those[self.below(those.len() as u64) as usize]
     }
+}
+
+/// What runs so many cases of a property, by a seed that is told. Nothing is written to the source tree.
+pub(crate) fn cases(cases: u32) -> TestRunner {
+    let mut random = Random::new(seed());
+    let bytes: [u8; 32] = std::array::from_fn(|_| random.next() as u8);
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
