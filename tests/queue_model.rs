@@ -72,9 +72,7 @@ struct Case {
 
 fn case() -> impl Strategy<Value = Case> {
     (1..LARGEST, 0..4u32, prop_oneof![Just(0), (0..1u64 << 50).prop_map(|words| 8 * words)]).prop_flat_map(
-        |(capacity, flags, before)| {
-            steps(capacity).prop_map(move |steps| Case { capacity, flags, before, steps })
-        },
+        |(capacity, flags, before)| steps(capacity).prop_map(move |steps| Case { capacity, flags, before, steps }),
     )
 }
 
@@ -272,9 +270,8 @@ impl<'a> Model<'a> {
                 }
             }
             Step::Pop(_, room) => {
-                let first = self.first(at).and_then(|first| {
-                    if first.len() as u64 > room { Err(EMSGSIZE) } else { Ok(first) }
-                });
+                let first =
+                    self.first(at).and_then(|first| if first.len() as u64 > room { Err(EMSGSIZE) } else { Ok(first) });
                 assert_eq!(handle.pop_up_to(room as usize, 0).map_err(|failure| failure.code), first);
                 if first.is_ok() {
                     self.take();

@@ -4,8 +4,8 @@
 
 use super::common::c::{self, Token};
 use super::common::files::{self, Folder};
-use super::common::{Failure, Outcome, create, mapshare_options, page, skip};
 pub(crate) use super::common::random::{Random, seed};
+use super::common::{Failure, Outcome, create, mapshare_options, page, skip};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};

@@ -154,8 +154,7 @@ impl Victim {
         let offset = kind.offset(place);
         let start = first + offset as usize;
         let addresses = start..start + kind.bytes() as usize;
-        let victim =
-            Victim { region, kind, offset, addresses, random, members: [None, None], counts: BTreeMap::new() };
+        let victim = Victim { region, kind, offset, addresses, random, members: [None, None], counts: BTreeMap::new() };
         victim.region.fill(0, kind.region(), BESIDE).expect("good");
         victim.zero();
         victim.kind.init(&victim.region, offset).1.expect("good");
@@ -189,7 +188,6 @@ impl Victim {
         let took = begun.elapsed();
         let code = outcome.as_ref().err().map_or(0, |failure| failure.code);
         *self.counts.entry((function, code)).or_default() += 1;
-        if took.as_millis() > 20 { super::say(&format!("SLOW {function} {took:?} {code}")); }
         assert!(took < LATEST, "{function} took {took:?} and gave {code}");
         match outcome {
             Ok(value) => Some(value),
@@ -348,16 +346,22 @@ impl Victim {
         }
     }
 
-    /// Once nobody writes there any more: nothing is left of all that, and the object can be made anew.
-    pub(crate) fn end(mut self) -> BTreeMap<(&'static str, i32), u64> {
+    /// Lets go of everything, and makes the object anew; what is done next at random, the seed tells.
+    pub(crate) fn begin_anew(&mut self, seed: u64) {
         for handle in std::mem::take(&mut self.members).into_iter().flatten() {
             let begun = Instant::now();
             let closed = handle.close();
             self.checked("queue_close", begun, closed);
         }
-        self.check_beside();
+        self.random = Random::new(seed);
         self.zero();
         self.kind.init(&self.region, self.offset).1.expect("good");
+    }
+
+    /// Once nobody writes there any more: nothing is left of all that, and the object can be made anew.
+    pub(crate) fn end(mut self) -> BTreeMap<(&'static str, i32), u64> {
+        self.check_beside();
+        self.begin_anew(0);
         match self.kind {
             Kind::Mutex => {
                 assert_eq!(self.region.lock(self.offset, 0), Ok(false));
