@@ -85,7 +85,7 @@ fn each_is_parsed(kind: Kind) {
     }
     let victims = std::cell::RefCell::new(victims);
     let case = (any::<u64>(), prop::collection::vec((change(), 0..3u32), 1..8));
-    let ran = cases(300).run(&case, |(seed, changes)| {
+    let ran = cases(200).run(&case, |(seed, changes)| {
         for (victim, place, holder) in victims.borrow_mut().iter_mut() {
             victim.begin_anew(seed);
             for (change, rounds) in &changes {
