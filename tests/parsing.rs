@@ -3,10 +3,11 @@
 
 mod common;
 
-use common::hostile::{identity, rubbish};
+use common::hostile::{MAKING, identity, rubbish};
 use common::random::{Random, cases};
 use common::victim::{Kind, Place, Victim};
 use common::*;
+use libc::{EBADMSG, EBUSY};
 use proptest::prelude::*;
 
 /// What is put into an object that is good.
@@ -48,7 +49,7 @@ impl Change {
             let standing = u64::from_le_bytes(victim.region.bytes(offset + at as u64, 8).try_into().expect("8 bytes"));
             let value = rubbish(&mut Random::new(seed), standing, &[holder, holder ^ 3, holder ^ 5 << 40]);
             // That this process is at it would be waited for: `hostile_peers` does.
-            let makes = value >> 32 == 0x4968_736d && value as u32 == (holder >> 32) as u32;
+            let makes = value == MAKING | holder >> 32;
             write(at, &if makes { 1 } else { value }.to_le_bytes());
         };
         let bytes = kind.bytes() as usize;
@@ -118,4 +119,40 @@ fn whatever_stands_in_a_queue() {
         .map(|(capacity, flags)| Kind::Queue(capacity, flags))
         .into_iter()
         .for_each(each_is_parsed);
+}
+
+/// One who lives and does not get on is waited for a while, not for ever.
+#[test]
+fn an_object_that_somebody_makes_all_the_time() {
+    for door in DOORS {
+        let folder = Folder::new();
+        for (kind, busy) in [(Kind::Mutex, EBADMSG), (Kind::Cell(8), EBUSY), (Kind::Queue(8, 0), EBUSY)] {
+            let mut victim = Victim::new(door, &folder.join(&format!("{kind:?}")), kind, Place::Back, Random::new(1));
+            let holder = victim.holder();
+            victim.round(0);
+            let at = victim.offset;
+            let makes = MAKING | holder >> 32;
+            victim.region.write(at, &makes.to_le_bytes()).expect("good");
+            let region = &victim.region;
+            match kind {
+                Kind::Mutex => {
+                    refused(region.init_mutex(at), EBUSY, &["is being made"]);
+                    refused(region.lock(at, -1), busy, &[]);
+                }
+                Kind::Cell(_) => {
+                    refused(region.init_cell(at, 8), EBUSY, &["is being made"]);
+                    refused(region.publish(at, &[1; 8]), busy, &["is being made"]);
+                    refused(region.read_cell(at, 8), busy, &["is being made"]);
+                    refused(region.wait_cell(at, 0, -1), busy, &["is being made"]);
+                }
+                Kind::Queue(..) => {
+                    refused(region.init_queue(at, 8, 0), EBUSY, &["is being made"]);
+                    refused(region.producer(at).map(drop), busy, &["is being made"]);
+                }
+            }
+            // The handles that are open from before tell of damage at once.
+            victim.round(0);
+            victim.end();
+        }
+    }
 }
