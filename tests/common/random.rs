@@ -47,6 +47,6 @@ impl Random {
 pub(crate) fn cases(cases: u32) -> TestRunner {
     let mut random = Random::new(seed());
     let bytes: [u8; 32] = std::array::from_fn(|_| random.next() as u8);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
