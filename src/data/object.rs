@@ -35,6 +35,23 @@ impl Kind {
         fill: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         self.begin(memory, header)?;
+        let made = self.fill(memory, header, identity, fill);
+        if made.is_err() {
+            // Nobody is at it any more: it is as it was, so that it can be tried again.
+            let _ = memory.zero(HEAD + 8, header - 8);
+            // ORDER: Release, partner begin: the zeros before it.
+            let _ = memory.store_u64(HEAD, 0, Release);
+        }
+        made
+    }
+
+    fn fill<M: Memory>(
+        self,
+        memory: &M,
+        header: u64,
+        identity: Identity,
+        fill: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         memory.zero(HEAD + 8, header - 8)?;
         fill()?;
         memory.store_u64(LENGTH, identity.length, Relaxed)?;

@@ -85,13 +85,12 @@ impl<'a> Mutex<'a> {
                 State::Free => {}
             }
         }
-        for at in (8..Self::SIZE as usize).step_by(8) {
-            if words.word::<u64>(at).load()? != 0 {
-                head.store(0)?;
-                return Err(mutex.problem(Problem::Missing));
-            }
-        }
-        head.store(MUTEX_HEAD)
+        let zeros = (8..Self::SIZE as usize).step_by(8).try_for_each(|at| match words.word::<u64>(at).load()? {
+            0 => Ok(()),
+            _ => Err(mutex.problem(Problem::Missing)),
+        });
+        head.store(if zeros.is_ok() { MUTEX_HEAD } else { 0 })?;
+        zeros
     }
 
     /// The lock that stands there.
