@@ -4,6 +4,8 @@
 //! MAPSHARE_HOSTILE_SECONDS makes it longer (2, for each kind of object), MAPSHARE_SEED repeats one, more or less.
 //! `make sanitize` runs this file under AddressSanitizer.
 
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
+
 mod common;
 
 use common::forks::Forked;

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::hostile::{MAKING, identity, rubbish};
+use common::hostile::{MAKING, QUEUE_HEAD, QUEUE_RING, identity, record, rubbish};
 use common::random::{Random, cases};
 use common::victim::{Kind, Place, Victim};
 use common::*;
@@ -20,6 +20,8 @@ enum Change {
     /// All bytes from there on, modulo those there are.
     Bytes(usize, Vec<u8>),
     Bit(usize),
+    /// The record that is next says too much, by this seed.
+    Record(u64),
     /// The first words say, with a good checksum, that it is another one.
     Identity(u64, u32),
 }
@@ -36,6 +38,7 @@ fn change() -> impl Strategy<Value = Change> {
         6 => (any::<usize>(), any::<u64>()).prop_map(|(at, seed)| Change::Deciding(at, seed)),
         2 => (any::<usize>(), prop::collection::vec(any::<u8>(), 1..200)).prop_map(|(at, bytes)| Change::Bytes(at, bytes)),
         2 => any::<usize>().prop_map(Change::Bit),
+        4 => any::<u64>().prop_map(Change::Record),
         2 => (length, options).prop_map(|(length, options)| Change::Identity(length, options)),
     ]
 }
@@ -61,6 +64,12 @@ impl Change {
                 let byte = victim.region.bytes(offset + (at / 8 % bytes) as u64, 1)[0];
                 write(at / 8 % bytes, &[byte ^ 1 << (at % 8)]);
             }
+            Change::Record(seed) if matches!(kind, Kind::Queue(..)) => {
+                let head = victim.region.bytes(offset + QUEUE_HEAD, 8).try_into().expect("8 bytes");
+                let words = record(&mut Random::new(*seed), kind.bytes() - QUEUE_RING, u64::from_le_bytes(head));
+                words.iter().for_each(|(at, word)| write(*at as usize, &word.to_le_bytes()));
+            }
+            Change::Record(_) => {}
             // In front it would be as good as another object that has room there.
             Change::Identity(..) if place == Place::Front => {}
             Change::Identity(length, options) => {
@@ -152,6 +161,14 @@ fn an_object_that_somebody_makes_all_the_time() {
             }
             // The handles that are open from before tell of damage at once.
             victim.round(0);
+            // Who is dead is not waited for.
+            victim.region.write(at, &(makes ^ 5).to_le_bytes()).expect("good");
+            let looked_for = match kind {
+                Kind::Mutex => victim.region.lock(at, -1).map(drop),
+                Kind::Cell(_) => victim.region.read_cell(at, 8).map(drop),
+                Kind::Queue(..) => victim.region.producer(at).map(drop),
+            };
+            refused(looked_for, EBADMSG, &["does not exist"]);
             victim.end();
         }
     }

@@ -4,7 +4,6 @@
 
 use super::common::c::{self, Token};
 use super::common::files::{self, Folder};
-pub(crate) use super::common::random::{Random, seed};
 use super::common::{Failure, Outcome, create, mapshare_options, page, skip};
 use std::fs::File;
 use std::os::fd::AsRawFd;

@@ -11,6 +11,9 @@ pub(crate) const MAKING: u64 = 0x4968_736d << 32;
 const OBJECT: u64 = 0x4f68_736d << 32;
 const COMMITTED: u64 = 1 << 63;
 const PADDING: u64 = 1 << 62;
+pub(crate) const QUEUE_TAIL: u64 = 128;
+pub(crate) const QUEUE_HEAD: u64 = 256;
+pub(crate) const QUEUE_RING: u64 = 512;
 const MUTEX_WORDS: [u64; 5] = [0, 8, 16, 24, 32];
 const CELL_WORDS: [u64; 10] = [0, 8, 16, 24, 32, 64, 72, 80, 88, 96];
 const QUEUE_WORDS: [u64; 21] =
@@ -76,6 +79,27 @@ pub(crate) fn rubbish(random: &mut Random, standing: u64, holders: &[u64]) -> u6
         20 => standing.rotate_left(8 * (small % 8) as u32),
         _ => standing ^ 1 << random.below(64),
     }
+}
+
+/// A word at a queue's cursor that says more, or less, than may stand there, and the cursors that lead to it; the consumers'
+/// is `standing` perhaps. Offsets and what to write there.
+pub(crate) fn record(random: &mut Random, ring: u64, standing: u64) -> [(u64, u64); 3] {
+    let position = match random.below(4) {
+        0 => 0,
+        1 => ring - 8 * (1 + random.below(3)),
+        _ => 8 * random.below(ring / 8),
+    };
+    let head = if random.once_in(2) { standing & !7 } else { ring * random.below(1 << 40) + position };
+    let position = head % ring;
+    let longest = ring - position - 8;
+    let length = match random.below(4) {
+        0 => longest.wrapping_sub(random.below(20)),
+        1 => random.below(2 * ring),
+        _ => longest + random.below(20),
+    };
+    let word = COMMITTED | random.of(&[0, 0, PADDING]) | length;
+    let tail = head.wrapping_add(random.of(&[0, 0, 8, ring, length & !7]));
+    [(QUEUE_HEAD, head), (QUEUE_TAIL, tail), (QUEUE_RING + position, word)]
 }
 
 /// The clock by which locks are handed off.
@@ -164,6 +188,15 @@ impl<'a> Adversary<'a> {
         }
     }
 
+    /// Says too much of the record that is next.
+    fn misstate(&mut self) {
+        let ring = self.kind.bytes() - QUEUE_RING;
+        let standing = self.words[QUEUE_HEAD as usize / 8].load(Relaxed);
+        for (offset, value) in record(&mut self.random, ring, standing) {
+            self.words[offset as usize / 8].store(value, Relaxed);
+        }
+    }
+
     /// Does something bad, and lets others notice it.
     pub(crate) fn strike(&mut self) {
         let last = self.words.len();
@@ -177,6 +210,7 @@ impl<'a> Adversary<'a> {
             14 => (1..last).for_each(|at| self.words[at - 1].store(self.words[at].load(Relaxed), Relaxed)),
             15 => self.remember(),
             16 if self.forges => self.forge(),
+            20 | 21 if matches!(self.kind, Kind::Queue(..)) => self.misstate(),
             17 | 18 => {
                 let (which, from) = (self.random.below(self.before.len() as u64), self.random.below(last as u64));
                 self.put_back(which as usize, from as usize..last.min(from as usize + 8));
