@@ -92,9 +92,10 @@ pub(crate) fn record(random: &mut Random, ring: u64, standing: u64) -> [(u64, u6
     let head = if random.once_in(2) { standing & !7 } else { ring * random.below(1 << 40) + position };
     let position = head % ring;
     let longest = ring - position - 8;
-    let length = match random.below(4) {
-        0 => longest.wrapping_sub(random.below(20)),
-        1 => random.below(2 * ring),
+    let length = match random.below(5) {
+        0 | 1 => longest,
+        2 => longest.wrapping_sub(random.below(20)),
+        3 => random.below(2 * ring),
         _ => longest + random.below(20),
     };
     let word = COMMITTED | random.of(&[0, 0, PADDING]) | length;
