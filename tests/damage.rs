@@ -96,6 +96,44 @@ fn a_capacity_or_flags_that_no_queue_has() {
     }
 }
 
+/// As when the object's identity changes between the look at its size and the look at the rest.
+#[test]
+fn fewer_bytes_than_the_object_takes() {
+    let folder = Folder::new();
+    let region = mapshare::Options::new().access(mapshare::Access::ReadWrite).create(true).length(1 << 16);
+    let region = region.open(folder.join("file")).unwrap();
+    mapshare::Queue::init(region.words(0, 2048).unwrap(), CAPACITY, mapshare::Sides::default()).unwrap();
+    mapshare::Cell::init(region.words(4096, 8192).unwrap(), 100).unwrap();
+    for length in [8, 128, 512, 512 + 64, queue_bytes(CAPACITY) - 8] {
+        let opened = mapshare::Producer::open(region.pin(0, length).unwrap()).map(drop);
+        refused(opened.map_err(Failure::from), ERANGE, &["long"]);
+        let opened = mapshare::Consumer::open(region.pin(0, length).unwrap()).map(drop);
+        refused(opened.map_err(Failure::from), ERANGE, &["long"]);
+        let cell = mapshare::Cell::at(region.words(4096, length).unwrap()).map(drop);
+        refused(cell.map_err(Failure::from), ERANGE, &["long"]);
+    }
+}
+
+#[test]
+fn counts_and_cursors_far_apart_tell_of_no_more_than_there_is_room_for() {
+    for door in DOORS {
+        let region = queue(door, &Folder::new(), 0);
+        let mut consumer = region.consumer(AT).unwrap();
+        for (tail, head, bytes) in [(1 << 40, 0, RING), (RING + 8, 0, RING), (64, 0, 64), (0, 64, 0), (1 << 63, 0, 0)] {
+            put(&region, QUEUE_TAIL, tail);
+            put(&region, QUEUE_HEAD, head);
+            for (pushed, popped) in [(u64::MAX, 0), (1 << 40, 3), (0, u64::MAX), (9, 9)] {
+                put(&region, QUEUE_TAIL + 8, pushed);
+                put(&region, QUEUE_HEAD + 8, popped);
+                let state = consumer.info().unwrap();
+                assert_eq!((state.bytes, state.pushed, state.popped), (bytes, pushed, popped));
+                assert_eq!(state.messages, if pushed > popped { bytes / 8 } else { 0 });
+            }
+        }
+        consumer.close().unwrap();
+    }
+}
+
 /// What a producer is told who comes to a queue with these cursors, whenever that is.
 fn produce(region: &Opened) -> Outcome {
     let mut producer = region.producer(AT)?;

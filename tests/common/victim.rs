@@ -270,7 +270,14 @@ impl Victim {
 
     /// What both members do at the end of a round.
     fn leave(&mut self, member: usize) {
-        self.member(member, "queue_info", Handle::info);
+        if let Some(state) = self.member(member, "queue_info", Handle::info) {
+            let room = self.kind.bytes() - 512;
+            assert!(
+                state.bytes <= room && state.messages <= room / 8 && state.capacity < room,
+                "more than there is room"
+            );
+            assert!(state.producers <= 16 && state.consumers <= 16);
+        }
         if self.random.once_in(4)
             && let Some(handle) = self.members[member].take()
         {
