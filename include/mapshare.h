@@ -1454,7 +1454,7 @@ int mapshare_mutex_recover(struct mapshare_region *region, uint64_t offset);
  * @param region  The region, or another one of the same file that has the lock's bytes.
  * @param offset  The lock's first byte.
  * @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
- *   others of mapshare_mutex_lock that do not concern waiting.
+ *   others of mapshare_mutex_lock that do not concern waiting. After -EBADMSG the thread has the lock no more, either.
  *
  * Threads: the one that has the lock. Signals: not in a handler.
  */
@@ -1526,7 +1526,8 @@ int mapshare_cell_init(struct mapshare_region *region, uint64_t offset, uint64_t
  *   -EBADMSG: no cell stands there, or it is damaged. -EPROTONOSUPPORT: a cell of another version.
  *   -ETIMEDOUT: another writer that lives has been publishing for a second. -EINTR: a signal handler ran meanwhile.
  *   -EDEADLK: called by a signal handler that has interrupted this thread's publishing here.
- *   -EBUSY, -ENOMEM, -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT: as mapshare_mutex_lock.
+ *   -EBUSY:  another process is making the cell and does not get on with it; or as mapshare_mutex_lock.
+ *   -ENOMEM, -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT: as mapshare_mutex_lock.
  *
  * Threads: any; writers take turns. Readers are never kept waiting, and a writer that is killed in the middle leaves
  * them the value before. Signals: not in a handler. Blocks: a second at most.
@@ -1547,6 +1548,7 @@ int mapshare_cell_publish(struct mapshare_region *region, uint64_t offset, const
  *   -EINVAL: value is NULL; length is not the cell's; offset is not a multiple of 64; the region is copy-on-write.
  *   -EBADMSG: no cell stands there, or it is damaged. -EPROTONOSUPPORT: a cell of another version.
  *   -EAGAIN: writers overwrote it 64 times while it was read.
+ *   -EBUSY:  another process is making the cell and does not get on with it.
  *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_load_u64.
  *
  * Threads: any. Signals: not in a handler. Blocks: never.
@@ -1570,6 +1572,7 @@ int mapshare_cell_read(struct mapshare_region *region,
  *   -EBADF:  not an open region.
  *   -EINVAL: offset is not a multiple of 64, or the region is copy-on-write.
  *   -EBADMSG: no cell stands there, or it is damaged. -EPROTONOSUPPORT: a cell of another version.
+ *   -EBUSY:  another process is making the cell and does not get on with it.
  *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_load_u64.
  *
  * Threads: any number at once. While one sleeps, mapshare_unmap and all else that needs the region alone is -EBUSY. A

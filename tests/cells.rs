@@ -152,6 +152,39 @@ fn readers_beside_writers_see_whole_values_whose_versions_never_fall() {
     }
 }
 
+/// The value is copied over the cell's own version, so that each look finds another one, far away from the one before:
+/// as if writers were that fast.
+#[test]
+fn a_reader_whom_writers_overtake_64_times_is_told_so() {
+    const VERSION: u64 = 24;
+    const SLOTS: u64 = 16;
+    for door in DOORS {
+        let folder = Folder::new();
+        let mut region = open(door, &folder, 8);
+        for slot in 0..SLOTS {
+            let next = 1600 * (slot + 1) + (slot + 1) % SLOTS;
+            region.write(AT + 128 + 64 * slot, &next.to_le_bytes()).unwrap();
+        }
+        let version = region.view(AT + VERSION, 8).unwrap();
+        let lapped = match &region {
+            Opened::C { token, .. } => {
+                // SAFETY: room for a value.
+                let read = unsafe { mapshare_cell_read(token.pointer(), AT, version.cast(), 8, std::ptr::null_mut()) };
+                common::c::outcome("mapshare_cell_read", read).map(drop)
+            }
+            Opened::Rust { region: opened, .. } => {
+                let words = opened.as_ref().unwrap().words(AT, cell_bytes(8)).unwrap();
+                // SAFETY: room for a value, to which nobody else has a reference.
+                let value = unsafe { std::slice::from_raw_parts_mut(version, 8) };
+                mapshare::Cell::at(words).unwrap().read(value).map(drop).map_err(Failure::from)
+            }
+        };
+        refused(lapped, EAGAIN, &["overwritten 64 times", "read again"]);
+        region.release(version);
+        assert_eq!(region.read_cell(AT, 8).map(|(version, _)| version), Ok(25600));
+    }
+}
+
 #[test]
 fn sleepers_are_woken_by_the_next_version_and_those_who_may_only_read_notice_it() {
     for door in DOORS {

@@ -9,6 +9,7 @@ mod faults;
 
 use common::c::{self, Token};
 use common::process::in_own_process;
+use common::random::{Random, seed};
 use common::*;
 use faults::*;
 use libc::*;

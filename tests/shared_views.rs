@@ -6,6 +6,7 @@ mod common;
 #[path = "common/faults.rs"]
 mod faults;
 
+use common::random::Random;
 use common::*;
 use faults::*;
 use libc::*;

@@ -18,6 +18,7 @@ mod faults;
 use common::c::{self, Token};
 use common::files::Mounted;
 use common::process::{Partner, in_own_process, listen, role, tell};
+use common::random::{Random, seed};
 use common::*;
 use faults::*;
 use libc::*;

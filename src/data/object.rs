@@ -35,6 +35,23 @@ impl Kind {
         fill: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         self.begin(memory, header)?;
+        let made = self.fill(memory, header, identity, fill);
+        if made.is_err() {
+            // Nobody is at it any more: it is as it was, so that it can be tried again.
+            let _ = memory.zero(HEAD + 8, header - 8);
+            // ORDER: Release, partner begin: the zeros before it.
+            let _ = memory.store_u64(HEAD, 0, Release);
+        }
+        made
+    }
+
+    fn fill<M: Memory>(
+        self,
+        memory: &M,
+        header: u64,
+        identity: Identity,
+        fill: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         memory.zero(HEAD + 8, header - 8)?;
         fill()?;
         memory.store_u64(LENGTH, identity.length, Relaxed)?;
@@ -66,6 +83,8 @@ impl Kind {
             if memory.compare_swap_u64(HEAD, found, mine)? == found {
                 return Ok(());
             }
+            // Others were faster, a hostile one for ever.
+            check_patience(memory, patience)?;
         }
     }
 
@@ -79,6 +98,20 @@ impl Kind {
             }
             self.await_it(memory)?;
         }
+        self.identity(memory)
+    }
+
+    /// `attach`, of one that was attached to before: it does not come and go.
+    pub(super) fn attach_again<M: Memory>(self, memory: &M) -> Result<Identity> {
+        // ORDER: Acquire, as in `attach`.
+        match memory.load_u64(HEAD, Acquire)? {
+            head if head == self.0 => self.identity(memory),
+            head => Err(Failure::damaged("the head", head)),
+        }
+    }
+
+    #[inline(always)]
+    fn identity<M: Memory>(self, memory: &M) -> Result<Identity> {
         let length = memory.load_u64(LENGTH, Relaxed)?;
         // LAYOUT: the options and the check behind them.
         let [options, check] = halves(memory.load_u64(OPTIONS, Relaxed)?);
@@ -116,12 +149,15 @@ impl Kind {
 
 /// Sleeps a little on a head that says that another one makes an object.
 fn nap<M: Memory>(memory: &M, found: u64, patience: u64) -> Result<()> {
-    let now = memory.now();
-    if now >= patience {
-        return Err(Failure::Is(Problem::Making));
-    }
+    let now = check_patience(memory, patience)?;
     memory.wait(HEAD, found as u32, now + NAP_NS)?;
     Ok(())
+}
+
+/// The time of now, before which patience has not come to its end.
+fn check_patience<M: Memory>(memory: &M, patience: u64) -> Result<u64> {
+    let now = memory.now();
+    if now < patience { Ok(now) } else { Err(Failure::Is(Problem::Making)) }
 }
 
 fn is_zero<M: Memory>(memory: &M, header: u64) -> core::result::Result<bool, Fault> {
@@ -153,3 +189,6 @@ fn checksum(head: u64, identity: Identity) -> u32 {
 pub(super) fn check_room<M: Memory>(memory: &M, needed: u64) -> Result<()> {
     if needed > memory.length() { Err(Failure::OutOfRange { needed }) } else { Ok(()) }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -7,7 +7,7 @@ mod at_once;
 
 use super::failure::Failure;
 use super::memory::{Fault, Liveness, Locks, Memory, Woken};
-use crate::error::{Error, Result};
+use crate::error::{Error, Problem, Result};
 use crate::mem::atomic::{Ordering, fence};
 use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::pinned::Pinned;
@@ -152,11 +152,13 @@ impl<W: Holder> InRegion<W> {
         let locked = Mutex::at(words).and_then(|mutex| match mutex.lock(timeout)? {
             Locked::Clean => Ok(()),
             // Who has the lock looks how things stand, so that nothing is to be repaired.
-            Locked::OwnerDied => mutex.recover(),
+            Locked::OwnerDied => mutex.recover().inspect_err(|_| drop(mutex.unlock())),
         });
         locked.map_err(|error| match error {
             Error::TimedOut => Failure::TimedOut,
             Error::Interrupted => Failure::Interrupted,
+            // The lock is a part of the object, and has its version; and it was changed since it was taken.
+            Error::Object { problem: Problem::OtherVersion(_) | Problem::NotHeld, .. } => Failure::Is(Problem::Missing),
             error => self.keep(error).into(),
         })
     }

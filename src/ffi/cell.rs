@@ -61,7 +61,8 @@ pub extern "C" fn mapshare_cell_init(region: *mut mapshare_region, offset: u64, 
 ///   -EBADMSG: no cell stands there, or it is damaged. -EPROTONOSUPPORT: a cell of another version.
 ///   -ETIMEDOUT: another writer that lives has been publishing for a second. -EINTR: a signal handler ran meanwhile.
 ///   -EDEADLK: called by a signal handler that has interrupted this thread's publishing here.
-///   -EBUSY, -ENOMEM, -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT: as mapshare_mutex_lock.
+///   -EBUSY:  another process is making the cell and does not get on with it; or as mapshare_mutex_lock.
+///   -ENOMEM, -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT: as mapshare_mutex_lock.
 ///
 /// Threads: any; writers take turns. Readers are never kept waiting, and a writer that is killed in the middle leaves
 /// them the value before. Signals: not in a handler. Blocks: a second at most.
@@ -138,6 +139,7 @@ unsafe extern "C" fn publish_patiently(
 ///   -EINVAL: value is NULL; length is not the cell's; offset is not a multiple of 64; the region is copy-on-write.
 ///   -EBADMSG: no cell stands there, or it is damaged. -EPROTONOSUPPORT: a cell of another version.
 ///   -EAGAIN: writers overwrote it 64 times while it was read.
+///   -EBUSY:  another process is making the cell and does not get on with it.
 ///   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_load_u64.
 ///
 /// Threads: any. Signals: not in a handler. Blocks: never.
@@ -229,6 +231,7 @@ unsafe extern "C" fn read_patiently(
 ///   -EBADF:  not an open region.
 ///   -EINVAL: offset is not a multiple of 64, or the region is copy-on-write.
 ///   -EBADMSG: no cell stands there, or it is damaged. -EPROTONOSUPPORT: a cell of another version.
+///   -EBUSY:  another process is making the cell and does not get on with it.
 ///   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_load_u64.
 ///
 /// Threads: any number at once. While one sleeps, mapshare_unmap and all else that needs the region alone is -EBUSY. A

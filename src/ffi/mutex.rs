@@ -123,7 +123,7 @@ pub extern "C" fn mapshare_mutex_recover(region: *mut mapshare_region, offset: u
 /// @param region  The region, or another one of the same file that has the lock's bytes.
 /// @param offset  The lock's first byte.
 /// @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
-///   others of mapshare_mutex_lock that do not concern waiting.
+///   others of mapshare_mutex_lock that do not concern waiting. After -EBADMSG the thread has the lock no more, either.
 ///
 /// Threads: the one that has the lock. Signals: not in a handler.
 #[unsafe(no_mangle)]
@@ -139,7 +139,7 @@ pub extern "C" fn mapshare_mutex_unlock(region: *mut mapshare_region, offset: u6
 #[cold]
 #[inline(never)]
 extern "C" fn unlock(region: *mut mapshare_region, offset: u64) -> c_int {
-    guard("mapshare_mutex_unlock", || mutex(&*enter(region)?, offset)?.unlock())
+    guard("mapshare_mutex_unlock", || Mutex::unlock_at(enter(region)?.words(offset, Mutex::SIZE)?))
 }
 
 /// Who has a lock, for people and tools: it may be another one by the time of the return.

@@ -24,9 +24,9 @@ impl Pinned {
         Words::of(self.view.mapping(), self.view.span(), self.is_writable)
     }
 
-    /// The address of the byte at `at`, which is one of these.
+    /// The address of the byte at `at`, which is one of these, or of their end.
     pub(crate) fn address(&self, at: u64) -> *mut u8 {
-        debug_assert!(at < self.view.len() as u64);
+        debug_assert!(at <= self.view.len() as u64);
         self.view.as_ptr().wrapping_add(at as usize)
     }
 }

@@ -80,18 +80,17 @@ impl<'a> Mutex<'a> {
             match mutex.state(seen)? {
                 State::Ready => return Err(mutex.problem(Problem::Exists)),
                 State::Free if head.compare_swap(seen, own)? == seen => break,
-                State::Making if monotonic_ns() - since_ns > MAKING_NS => return Err(mutex.problem(Problem::Making)),
+                _ if monotonic_ns() - since_ns > MAKING_NS => return Err(mutex.problem(Problem::Making)),
                 State::Making => std::thread::yield_now(),
                 State::Free => {}
             }
         }
-        for at in (8..Self::SIZE as usize).step_by(8) {
-            if words.word::<u64>(at).load()? != 0 {
-                head.store(0)?;
-                return Err(mutex.problem(Problem::Missing));
-            }
-        }
-        head.store(MUTEX_HEAD)
+        let zeros = (8..Self::SIZE as usize).step_by(8).try_for_each(|at| match words.word::<u64>(at).load()? {
+            0 => Ok(()),
+            _ => Err(mutex.problem(Problem::Missing)),
+        });
+        head.store(if zeros.is_ok() { MUTEX_HEAD } else { 0 })?;
+        zeros
     }
 
     /// The lock that stands there.
@@ -177,10 +176,11 @@ impl<'a> Mutex<'a> {
             .map(drop)
             .map_err(|TooMany| Error::NoMemory { length: 0, place: "for more locks held by one thread" })?;
         let waiting = Waiting::with_looks_every_5_ms(timeout);
-        let mut contender = Contender { mutex: self, key, own, spins: 0, waiting };
+        let mut contender = Contender { mutex: self, key, own, spins: 0, races: 0, waiting };
         let result = lock_word::take(&mut contender);
         match &result {
-            Ok(_) => self.holder().perform(Operation::Put(held.kernel_numbers())).map(drop)?,
+            // For people only: when it is lost, the lock is held all the same.
+            Ok(_) => drop(self.holder().perform(Operation::Put(held.kernel_numbers()))),
             Err(_) => held.forget(key),
         }
         Ok(if result? { Locked::OwnerDied } else { Locked::Clean })
@@ -211,6 +211,16 @@ impl<'a> Mutex<'a> {
         let result = lock_word::free(&Contender::of_owner(self, key, own));
         held.forget(key);
         if result? { Ok(()) } else { Err(self.problem(Problem::NotHeld)) }
+    }
+
+    /// `at` and `unlock`. What stands there may be damaged: this thread has it no more all the same.
+    ///
+    /// # Errors
+    /// As these.
+    pub(crate) fn unlock_at(words: Words<'a>) -> Result<()> {
+        let stands = Mutex::at(words);
+        let freed = Mutex { words }.unlock();
+        stands.and(freed)
     }
 
     /// Who has the lock.
@@ -282,13 +292,15 @@ struct Contender<'a, 'b> {
     key: Key<'b>,
     own: u64,
     spins: u32,
+    /// How often the word was another one than a moment before.
+    races: u32,
     waiting: Waiting,
 }
 
 impl<'a, 'b> Contender<'a, 'b> {
     /// The one that has the lock, and waits for nothing.
     fn of_owner(mutex: &'b Mutex<'a>, key: Key<'b>, own: u64) -> Contender<'a, 'b> {
-        Contender { mutex, key, own, spins: 0, waiting: Waiting::new(None) }
+        Contender { mutex, key, own, spins: 0, races: 0, waiting: Waiting::new(None) }
     }
 }
 
@@ -314,6 +326,11 @@ impl lock_word::Contender for Contender<'_, '_> {
             return liveness::is_alive(self.mutex.words.mapping(), participant);
         }
         Ok(held::is_noted(self.key, seen & word::THREAD, || self.load().is_ok_and(|now| now == seen)))
+    }
+
+    fn was_late(&mut self) -> Result<()> {
+        self.races = self.races.wrapping_add(1);
+        if self.races.is_multiple_of(SPINS) { self.waiting.check_time() } else { Ok(()) }
     }
 
     fn spins(&mut self) -> bool {

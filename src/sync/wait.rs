@@ -81,6 +81,11 @@ impl Waiting {
         self.begun_ns
     }
 
+    /// Whether the time has not passed yet.
+    pub(crate) fn check_time(&self) -> Result<()> {
+        if self.deadline_ns.is_some_and(|end| monotonic_ns() >= end) { Err(Error::TimedOut) } else { Ok(()) }
+    }
+
     /// Sleeps while the word at `address` equals `expected`, for a while. After the last sleep, which ends when the time
     /// does, there is one more look.
     pub(crate) fn sleep(&mut self, address: NonNull<u32>, expected: u32) -> Result<Woken> {

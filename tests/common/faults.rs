@@ -174,37 +174,6 @@ pub(crate) fn at(view: *mut u8, pages: u64, bytes: usize) -> *mut u8 {
     view.wrapping_add((pages * page()) as usize + bytes)
 }
 
-/// A seed of the test's own, which the environment can set, and which is told.
-pub(crate) fn seed() -> u64 {
-    let given = std::env::var("MAPSHARE_SEED").ok().and_then(|text| text.parse().ok());
-    let time =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
-    let seed = given.unwrap_or(time ^ u64::from(std::process::id()) << 32);
-    super::common::say(&format!("seed {seed}; set MAPSHARE_SEED to repeat"));
-    seed
-}
-
-/// xorshift64*.
-#[derive(Clone)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 16) % limit
-    }
-}
-
 /// Writes a file of that name until its file system is full.
 pub(crate) fn fill_up(path: &Path) {
     let file = File::create(path).expect("a new file");

@@ -8,12 +8,15 @@ pub(crate) mod doors;
 pub(crate) mod files;
 pub(crate) mod forks;
 pub(crate) mod header;
+pub(crate) mod hostile;
 pub(crate) mod mutexes;
 pub(crate) mod names;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod random;
 pub(crate) mod sockets;
 pub(crate) mod steps;
+pub(crate) mod victim;
 pub(crate) mod words;
 
 pub(crate) use doors::{DOORS, Door, Failure, Opened, Outcome, code, refused};

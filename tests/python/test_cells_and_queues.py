@@ -23,6 +23,26 @@ lib.library.mapshare_queue_end(queue)
 """
 
 
+WAITS = """
+import library as lib, ctypes, signal, sys
+region = lib.open_region(sys.argv[1], access=lib.READ_WRITE)
+producer, consumer = (lib.open_queue(region, 8192, role) for role in (lib.PRODUCER, lib.CONSUMER))
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+
+def wait(function, *arguments):
+    while True:
+        try:
+            function(*arguments)
+        except lib.MapshareError as error:
+            return print(error.name)
+
+wait(lib.library.mapshare_cell_wait, region, 64, 0, -1)
+wait(lib.library.mapshare_queue_pop, consumer, None, 0, -1)
+wait(lib.library.mapshare_queue_push, producer, b"x" * 500, 500, -1)
+"""
+
+
 class State(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in "messages bytes capacity pushed popped".split()] + [
         (name, ctypes.c_uint32) for name in ("producers", "consumers")
@@ -97,6 +117,24 @@ class CellsAndQueues(unittest.TestCase):
         library.mapshare_unmap(reader)
         lib.write(self.region, 64, b"\x20")
         self.refused("EPROTONOSUPPORT", self.cell, self.region)
+
+    def test_a_reader_whom_writers_overtake_64_times(self):
+        lib.library.mapshare_cell_init(self.region, 4096, 8)
+        version = ctypes.c_void_p()
+        library.mapshare_view(self.region, 4096 + 24, 8, ctypes.byref(version))
+        # The value is copied over the version, which is another one at each look then.
+        for slot in range(16):
+            number = 1600 * (slot + 1) + (slot + 1) % 16
+            lib.write(self.region, 4096 + 128 + 64 * slot, number.to_bytes(8, "little"))
+        self.refused("EAGAIN", library.mapshare_cell_read, self.region, 4096, version, 8, None)
+        library.mapshare_release(self.region, version)
+
+    def test_a_signal_ends_the_waits(self):
+        environment = {**os.environ, "MAPSHARE_LIBRARY": library._name}
+        here = os.path.dirname(os.path.abspath(__file__))
+        command = [sys.executable, "-c", WAITS, self.path]
+        done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True)
+        self.assertEqual(done.stdout, "EINTR\n" * 3, done.stderr)
 
     def test_each_code_of_a_queue(self):
         self.refused("EEXIST", library.mapshare_queue_init, self.region, QUEUE, 1000, 0)

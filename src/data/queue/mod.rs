@@ -154,7 +154,7 @@ impl Producer {
     /// # Errors
     /// EBADMSG: it is damaged. ENXIO, ENOSPC, EIO: as an atomic.
     pub fn info(&mut self) -> Result<QueueInfo> {
-        self.run(|_, place| ring::info(place))
+        self.run(|member, place| member.info(place))
     }
 
     /// Appends a message, waiting for room. None as the timeout stands for ever; with zero it only tries.
@@ -276,7 +276,7 @@ impl Consumer {
     /// # Errors
     /// EBADMSG: it is damaged. ENXIO, ENOSPC, EIO: as an atomic.
     pub fn info(&mut self) -> Result<QueueInfo> {
-        self.run(|_, place| ring::info(place))
+        self.run(|member, place| member.info(place))
     }
 
     /// Takes the first message out, waiting for one, and gives its length. None as the timeout stands for ever; with zero

@@ -3,7 +3,7 @@
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
 use super::super::sleep::{self, Waiting};
-use super::ring::record_bytes;
+use super::ring::{QueueInfo, record_bytes};
 use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -125,6 +125,14 @@ impl Producer {
     pub(in crate::data) fn close(&mut self, place: &impl Place) -> Result<()> {
         let cancelled = self.cancel(place);
         self.side.quit(place).and(cancelled)
+    }
+
+    /// How the queue does.
+    ///
+    /// # Errors
+    /// EBADMSG.
+    pub(in crate::data) fn info(&self, place: &impl Place) -> Result<QueueInfo> {
+        self.side.info(place)
     }
 
     #[inline(always)]

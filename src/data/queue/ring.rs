@@ -95,12 +95,15 @@ impl Shape {
     }
 }
 
-/// How the queue that stands in the memory does.
+/// How the queue does that stood in the memory with this capacity and ring.
 ///
 /// # Errors
-/// EBADMSG, EPROTONOSUPPORT, ERANGE.
-pub(in crate::data) fn info<P: Place>(place: &P) -> Result<QueueInfo> {
-    let Shape { capacity, ring, .. } = Shape::attach(place)?;
+/// EBADMSG.
+pub(super) fn info<P: Place>(place: &P, capacity: u64, ring: u64) -> Result<QueueInfo> {
+    let Identity { length, .. } = QUEUE.attach_again(place)?;
+    if length != capacity {
+        return Err(Failure::damaged("the capacity", length));
+    }
     // The consumers' cursor first, so that the producers' is not behind it for the time that passes in between.
     let (head, popped) = (place.load_u64(Consuming::CURSOR, Acquire)?, place.load_u64(Consuming::COUNT, Acquire)?);
     let (pushed, tail) = (place.load_u64(Producing::COUNT, Acquire)?, place.load_u64(Producing::CURSOR, Acquire)?);

@@ -2,7 +2,7 @@
 
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
-use super::ring::{SINGLE_CONSUMER, SINGLE_PRODUCER, Shape};
+use super::ring::{self, QueueInfo, SINGLE_CONSUMER, SINGLE_PRODUCER, Shape};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::mem::layout::queue::*;
@@ -80,6 +80,11 @@ impl<R: Role> Side<R> {
             member: enroll::<P, R>(place, many)?,
             role: PhantomData,
         })
+    }
+
+    /// How the queue does.
+    pub(super) fn info(&self, place: &impl Place) -> Result<QueueInfo> {
+        ring::info(place, self.capacity, self.ring)
     }
 
     pub(super) fn quit(&mut self, place: &impl Place) -> Result<()> {

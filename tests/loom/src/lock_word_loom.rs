@@ -58,6 +58,10 @@ impl Contender for Thread {
         Ok(seen >> 32 != DEAD || !self.lock.is_dead.load(Ordering::SeqCst))
     }
 
+    fn was_late(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+
     fn spins(&mut self) -> bool {
         false
     }
