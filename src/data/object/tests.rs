@@ -17,6 +17,8 @@ struct Restless {
 }
 
 impl Memory for Restless {
+    const IS_PATIENT: bool = true;
+
     fn length(&self) -> u64 {
         1 << 20
     }

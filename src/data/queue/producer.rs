@@ -255,21 +255,24 @@ impl Producer {
     /// before he stored the cursor.
     fn find_tail(&mut self, place: &impl Place) -> Result<()> {
         self.side.take_over(place)?;
+        let stored = self.side.cursor;
+        let mut messages = 0;
         for _ in 0..2 {
-            let messages = match self.side.message(place)? {
+            match self.side.message(place)? {
                 Ok(length) => {
                     self.side.step(record_bytes(length));
-                    1
+                    messages += 1;
                 }
                 Err(word) => match self.side.other(word)? {
-                    Other::Nothing => return self.look_at_head(place).map(|_| ()),
-                    Other::Padding => {
-                        self.side.step_over_padding();
-                        0
+                    Other::Padding => self.side.step_over_padding(),
+                    Other::Nothing => {
+                        if self.side.cursor != stored {
+                            self.side.store_cursor(place, messages)?;
+                        }
+                        return self.look_at_head(place).map(|_| ());
                     }
                 },
-            };
-            self.side.store_cursor(place, messages)?;
+            }
         }
         Err(Failure::damaged("the producers' cursor, which is too far back", self.side.cursor))
     }
