@@ -33,13 +33,15 @@ def shown(address: int, length: int, given_back: Callable[[], object]) -> Any:
 class Handle:
     """Owns a token: unmaps it when nothing needs it any more."""
 
-    __slots__ = ("token", "lost", "_views")
+    __slots__ = ("token", "lost", "_views", "_own")
 
     def __init__(self, token: Any) -> None:
         self.token = token
         # What the last view said that had lost pages when it was given back.
         self.lost: Optional[OSError] = None
+        # The user's views that are out, and those that this package keeps for speed.
         self._views: Set[object] = set()
+        self._own: Set[object] = set()
 
     def address(self, offset: int, length: int) -> int:
         pointer = ctypes.c_void_p()
@@ -47,24 +49,30 @@ class Handle:
         assert pointer.value is not None
         return pointer.value
 
-    def view(self, offset: int, length: int, *, tell: bool = True) -> Any:
-        """An array of c_char over the bytes; `tell` whether `lost` is to tell of its lost pages in the end."""
+    def view(self, offset: int, length: int, *, own: bool = False) -> Any:
+        """An array of c_char over the bytes; `own` when this package keeps it, so that `lost` is not to tell of its lost
+        pages in the end."""
         address = self.address(offset, length)
         mark = object()
+        views = self._own if own else self._views
 
         def given_back() -> None:
-            self._views.discard(mark)
+            views.discard(mark)
             try:
                 _abi.mapshare_release(self.token, address)
             except OSError as error:
-                if tell:
+                if not own:
                     self.lost = error
 
-        self._views.add(mark)
+        views.add(mark)
         return shown(address, length, given_back)
 
     def views(self) -> int:
+        """The user's."""
         return len(self._views)
+
+    def own_views(self) -> int:
+        return len(self._own)
 
     def has_lost(self, length: int) -> bool:
         """Whether pages among the first `length` bytes stand as zeros."""

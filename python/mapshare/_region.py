@@ -77,7 +77,7 @@ class RegionInfo(NamedTuple):
     backing: str
     #: The seals of a memory file as F_GET_SEALS gives them.
     seals: int
-    #: Views that are out; the one that this package keeps for speed is not counted.
+    #: Views that are out; those that this package keeps for speed are not counted.
     views: int
 
 
@@ -158,7 +158,7 @@ class Region(Sharing):
                 # The order is what makes it certain: the number; a read, which waits for pages that are just being
                 # lost; the question; the number again. Pages that are lost later raise it before they are zeros.
                 _abi.mapshare_read(self._handle.token, 0, ctypes.byref(byte), 1)
-                kept = self._handle.view(0, length, tell=False)
+                kept = self._handle.view(0, length, own=True)
                 if self._handle.has_lost(length) or self._tried != _lost.value:
                     return False
             except OSError:
@@ -179,10 +179,6 @@ class Region(Sharing):
             if gone is None or gone() is None:
                 break
             time.sleep(0.001)
-
-    def _views_out(self) -> int:
-        """Views that are the user's."""
-        return self._handle.views() - (self._bytes is not None)
 
     # Closing
 
@@ -474,7 +470,7 @@ class Region(Sharing):
         _abi.mapshare_info(self._handle.token, info, ctypes.sizeof(info))
         facts = {name: getattr(info, name) for name in RegionInfo._fields if name != "mode"}
         facts["backing"] = BACKINGS.get(info.backing, str(info.backing))
-        facts["views"] -= self._bytes is not None
+        facts["views"] -= self._handle.own_views()
         return RegionInfo(mode=MODE_NAMES[info.access], **facts)
 
     def fd(self) -> int:
