@@ -125,18 +125,22 @@ class Queue:
     is for ever, 0 only tries; Ctrl-C ends a wait.
     """
 
-    __slots__ = ("_region", "_token", "_handle", "_role", "_offset", "_buffers", "_large", "_pointers", "_shown", "__weakref__")
+    __slots__ = ("_region", "_token", "_handle", "_role", "_offset", "_buffers", "_large")
+    __slots__ += ("_pointer", "_reference", "_shown", "__weakref__")
 
     def __init__(self, region: Region, offset: int, role: Literal["producer", "consumer"]) -> None:
         if role not in ROLES:
             raise ValueError(f"role is {role!r}: it has to be 'producer' or 'consumer'")
         self._token: Any = _abi.queue_p()
         self._region, self._role, self._offset = region, role, u64("offset", offset)
-        # For messages, short ones and long ones, and a pointer with a reference to it. A call takes them out, and puts
-        # them back when it has read what they were given: another thread finds none, and makes its own.
+        # For messages, short ones and long ones. A call takes one out, and puts it back when it has read it: another
+        # thread finds none, and makes its own.
         self._buffers: List[Tuple[Any, Any, Any]] = []
         self._large: List[Tuple[Any, Any, Any]] = []
-        self._pointers: List[Tuple[ctypes.c_void_p, Any]] = []
+        # Where the message in place is, of which there is one at a time: a call that fails writes nothing. It, and the
+        # argument that it is.
+        self._pointer = ctypes.c_void_p()
+        self._reference = ctypes.byref(self._pointer)
         # Of messages in place, from the first one on.
         self._shown: Optional[_Shown] = None
         token = region._handle.token
@@ -235,20 +239,20 @@ class Queue:
         length = u64("length", length)
         if timeout is not None:
             nanoseconds(timeout)
-        kept = _, pointer = self._pointer()
+        pointer = self._reference
         if RESERVE(self._handle, size_of(length), NOW, pointer) < 0:
             resumed(
                 "mapshare_queue_reserve",
                 lambda ns: _abi.mapshare_queue_reserve(self._token, length, ns, pointer),
                 timeout,
             )
-        return Message(self, self._in_place(kept, length), True)
+        return Message(self, self._in_place(length), True)
 
     def peek(self, timeout: Optional[float] = None) -> Message:
         """The next message in place, read-only: with queue.peek() as message: use(message.data)"""
         if timeout is not None:
             nanoseconds(timeout)
-        kept = _, pointer = self._pointer()
+        pointer = self._reference
         length = PEEK(self._handle, NOW, pointer)
         if length < 0:
             length = resumed(
@@ -256,20 +260,12 @@ class Queue:
                 lambda ns: _abi.mapshare_queue_peek(self._token, ns, pointer),
                 timeout,
             )
-        return Message(self, self._in_place(kept, length), False)
+        return Message(self, self._in_place(length), False)
 
-    def _pointer(self) -> Tuple[ctypes.c_void_p, Any]:
-        try:
-            return self._pointers.pop()
-        except IndexError:
-            pointer = ctypes.c_void_p()
-            return pointer, ctypes.byref(pointer)
-
-    def _in_place(self, kept: Tuple[ctypes.c_void_p, Any], length: int) -> memoryview:
-        """The bytes that the pointer points to."""
-        at = kept[0].value
+    def _in_place(self, length: int) -> memoryview:
+        """The bytes of the message that the pointer points to."""
+        at = self._pointer.value
         assert at is not None
-        self._pointers.append(kept)
         shown = self._shown
         if shown is None:
             footprint = Queue.footprint(self.info().capacity)

@@ -131,7 +131,7 @@ class Queues(Test):
     def test_a_handle_that_several_threads_use_gives_each_message_once(self):
         """They are refused while another one waits in it; what else they share of the object stays whole."""
         producer, consumer = self.open("producer"), self.open("consumer")
-        messages = [b"%d " % number * (number % 50 + 1) for number in range(3000)]
+        messages = [b"%d " % number * (number % 50 + 1) for number in range(20_000)]
         found = [[] for _ in range(3)]
         interval = sys.getswitchinterval()
         self.addCleanup(sys.setswitchinterval, interval)
@@ -140,11 +140,11 @@ class Queues(Test):
         def take(into):
             while True:
                 try:
-                    if len(into) % 2:
-                        into.append(consumer.pop(60))
-                    else:
+                    if len(into) % 8 == 7:
                         with consumer.peek(60) as message:
                             into.append(bytes(message.data))
+                    else:
+                        into.append(consumer.pop(60))
                 except BrokenPipeError:
                     return
                 except OSError as error:
