@@ -3,6 +3,7 @@
 Run by `make bench`, or: MAPSHARE_LIBRARY=build/lib/libmapshare.so.0 PYTHONPATH=python python3 benches/package_queue.py
 """
 
+import itertools
 import multiprocessing
 import os
 import statistics
@@ -29,7 +30,7 @@ def main():
         f"load {os.getloadavg()[0]:.2f} (it makes figures uncertain)\n"
     )
     context = multiprocessing.get_context("fork")
-    kinds = {"bytes: push, pop": Bytes, "in place: reserve, peek": InPlace, "multiprocessing.Queue": Standard}
+    kinds = {"bytes: push, iterate": Bytes, "in place: reserve, peek": InPlace, "multiprocessing.Queue": Standard}
     figures = {name: [] for name in kinds}
     for turn in range(ROUNDS):
         for name in list(kinds)[:: 1 if turn % 2 else -1]:
@@ -53,7 +54,7 @@ class Bytes:
 
     def consumer(self, way):
         self.taking = mapshare.Queue(self.region, self.offsets[way], "consumer")
-        return self.taking.pop
+        return iter(self.taking)
 
     def close(self):
         self.sending.close()
@@ -74,11 +75,10 @@ class InPlace(Bytes):
     def consumer(self, way):
         super().consumer(way)
 
-        def get():
+        while True:
             with self.taking.peek() as message:
-                return bytes(message.data[:8])
-
-        return get
+                number = bytes(message.data[:8])
+            yield number
 
 
 class Standard:
@@ -89,7 +89,7 @@ class Standard:
         return self.queues[way].put
 
     def consumer(self, way):
-        return self.queues[way].get
+        return iter(self.queues[way].get, None)
 
     def close(self):
         for queue in self.queues.values():
@@ -103,15 +103,16 @@ def measure(context, cores, queues):
     other = context.Process(target=receive, args=(cores[-1], queues, results))
     other.start()
     os.sched_setaffinity(0, {cores[0]})
-    put, get = queues.producer("there"), queues.consumer("back")
+    put, messages = queues.producer("there"), queues.consumer("back")
     data = bytes(LENGTH)
-    get()  # the other side is there
+    next(messages)  # the other side is there
     for _ in range(MESSAGES):
         put(data)
-    get()
+    next(messages)
     for _ in range(TRIPS):
         put(time.monotonic_ns().to_bytes(LENGTH, "little"))
-        get()
+        next(messages)
+    messages = None
     result = results.get()
     other.join()
     queues.close()
@@ -121,20 +122,21 @@ def measure(context, cores, queues):
 
 def receive(core, queues, results):
     os.sched_setaffinity(0, {core})
-    get, put = queues.consumer("there"), queues.producer("back")
+    messages, put = queues.consumer("there"), queues.producer("back")
     put(bytes(LENGTH))
-    get()
+    next(messages)
     start = time.monotonic_ns()
-    for _ in range(MESSAGES - 1):
-        get()
+    for _ in itertools.islice(messages, MESSAGES - 1):
+        pass
     stream = (time.monotonic_ns() - start) / (MESSAGES - 1)
     put(bytes(LENGTH))
     trips = []
     for _ in range(TRIPS):
-        sent = int.from_bytes(get()[:8], "little")
+        sent = int.from_bytes(next(messages)[:8], "little")
         trips.append(time.monotonic_ns() - sent)
         put(bytes(LENGTH))
     results.put((stream, statistics.median(trips)))
+    messages = None
     queues.close()
 
 

@@ -319,11 +319,20 @@ class Queue:
         return left is not None
 
     def __iter__(self) -> Iterator[bytes]:
+        # `pop`, but for its call, and with a buffer that is this generator's alone.
+        buffer, address, size = buffer_of(4096)
         while True:
+            length = POP(self._handle, address, size, NOW)
+            if length >= 0:
+                yield buffer[:length]
+                continue
             try:
-                yield self.pop()
+                message = self.pop()
             except BrokenPipeError:
                 return
+            if len(message) > len(buffer):
+                buffer, address, size = buffer_of(min(4 * len(message), SHORT))
+            yield message
 
     def __enter__(self) -> Queue:
         return self
