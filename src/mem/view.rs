@@ -30,6 +30,7 @@ impl View {
 
     /// Hands the address out; the bytes stay until `recall`.
     pub(crate) fn hand_out(self) -> *mut u8 {
+        self.pin.hand_out();
         std::mem::ManuallyDrop::new(self).as_ptr()
     }
 
