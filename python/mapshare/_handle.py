@@ -8,6 +8,8 @@ region stays mapped that long.
 from __future__ import annotations
 
 import ctypes
+import gc
+import sys
 import weakref
 from typing import Any, Callable, Dict, Optional, Set
 
@@ -15,6 +17,22 @@ from . import _abi
 
 # The weak references to the arrays that are in use. What they call holds the handles, so that no handle goes before.
 _out: Dict[int, Any] = {}
+
+
+_has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+
+
+def settle() -> None:
+    """In a Python without the GIL, what another thread has made stays until that thread runs again, or a collection."""
+    if not _has_gil():
+        gc.collect()
+
+
+def is_gone(reference: Any) -> bool:
+    """Whether the object of a weak reference is no more."""
+    if reference() is not None:
+        settle()
+    return reference() is None
 
 
 def shown(address: int, length: int, given_back: Callable[[], object]) -> Any:

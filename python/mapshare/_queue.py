@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optiona
 
 from . import _abi
 from ._arguments import nanoseconds, readable, u64
+from ._handle import is_gone
 from ._region import SHORT, Region
 from ._waiting import again, resumed
 
@@ -313,7 +314,7 @@ class Queue:
             return False
         array = weakref.ref(shown.array)
         del shown
-        left = array()
+        left = None if is_gone(array) else array()
         if left is not None:
             self._shown = _Shown(left, self._role == "consumer")
         return left is not None

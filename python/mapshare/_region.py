@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, NoReturn, Optional,
 
 from . import _abi
 from ._arguments import MODE_NAMES, access, as_bytes, readable, u32, u64, writable
-from ._handle import Handle
+from ._handle import Handle, is_gone, settle
 from ._sharing import Sharing
 
 if TYPE_CHECKING:
@@ -145,7 +145,9 @@ class Region(Sharing):
 
     def _keep(self) -> bool:
         """Takes the kept view when it can be had and no page of it is lost; whether it is there."""
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            return False  # another thread is at it, and may wait for what this one has in its hands
+        try:
             if self._bytes is not None and self._seen == _lost.value:
                 return True
             if _lost is None or self._tried == _lost.value or not self._handle.token:
@@ -168,6 +170,8 @@ class Region(Sharing):
             self._seen, self._tried = self._tried, -1
             self._bytes = kept
             return True
+        finally:
+            self._lock.release()
 
     def _drop(self) -> None:
         """Gives the kept view back, so that the library may move or take bytes."""
@@ -176,7 +180,7 @@ class Region(Sharing):
         self._tried = -1
         # Another thread may be in the middle of a slice, where the interpreter lets threads change there.
         for _ in range(100):
-            if gone is None or gone() is None:
+            if gone is None or is_gone(gone):
                 break
             time.sleep(0.001)
 
@@ -194,6 +198,8 @@ class Region(Sharing):
             if not self._handle.token:
                 return
             self._drop()
+            if self._handle.views():
+                settle()
             try:
                 self._handle.close()
             except OSError as error:
@@ -386,9 +392,11 @@ class Region(Sharing):
     def _notice_growth(self, end: int) -> None:
         """The library takes over by itself what others have added; then the kept view is too short."""
         kept = self._bytes
-        if kept is not None and end > len(kept):
-            with self._lock:
+        if kept is not None and end > len(kept) and self._lock.acquire(blocking=False):
+            try:
                 self._drop()
+            finally:
+                self._lock.release()
 
     def fill(self, offset: int, length: int, byte: int) -> None:
         """Sets `length` bytes from `offset` on to `byte`, 0 to 255."""

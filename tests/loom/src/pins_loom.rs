@@ -23,7 +23,9 @@ fn other_mapping() -> &'static Arc<Mapping> {
 }
 
 fn view(length: usize) -> &'static Pin {
-    Pin::add(mapping(), ADDRESS..ADDRESS + length)
+    let pin = Pin::add(mapping(), ADDRESS..ADDRESS + length);
+    pin.hand_out();
+    pin
 }
 
 /// What the library knows of lost pages, beside the pins.
