@@ -171,7 +171,7 @@ def quick(name: str, result: Any) -> Callable[..., int]:
     except AttributeError:
         return _missing(name)
     function.restype = result
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 mapshare_open = _function("mapshare_open", c_int, c_char_p, options_p, c_size_t, POINTER(region_p))

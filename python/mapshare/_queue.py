@@ -126,8 +126,19 @@ class Queue:
     is for ever, 0 only tries; Ctrl-C ends a wait.
     """
 
-    __slots__ = ("_region", "_token", "_handle", "_role", "_offset", "_buffers", "_large")
-    __slots__ += ("_pointer", "_reference", "_shown", "__weakref__")
+    __slots__ = (
+        "_region",
+        "_token",
+        "_handle",
+        "_role",
+        "_offset",
+        "_buffers",
+        "_large",
+        "_pointer",
+        "_reference",
+        "_shown",
+        "__weakref__",
+    )
 
     def __init__(self, region: Region, offset: int, role: Literal["producer", "consumer"]) -> None:
         if role not in ROLES:
@@ -147,7 +158,7 @@ class Queue:
         token = region._handle.token
         _abi.mapshare_queue_open(token, self._offset, ROLES[role], ctypes.byref(self._token))
         # The token as an argument.
-        self._handle = ctypes.c_void_p.from_param(ctypes.cast(self._token, ctypes.c_void_p).value)
+        self._handle: Any = ctypes.c_void_p.from_param(ctypes.cast(self._token, ctypes.c_void_p).value)
 
     @staticmethod
     def footprint(capacity: int) -> int:
@@ -172,10 +183,10 @@ class Queue:
             nanoseconds(timeout)
         if message.__class__ is bytes:
             try:
-                if PUSH(self._handle, message, SIZES[len(message)], NOW) == 0:  # type: ignore[arg-type]
+                if PUSH(self._handle, message, SIZES[len(message)], NOW) == 0:
                     return
             except KeyError:
-                size_of(len(message))  # type: ignore[arg-type]
+                size_of(len(message))
         address, length = readable(message)
         resumed(
             "mapshare_queue_push",
