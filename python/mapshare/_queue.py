@@ -183,10 +183,10 @@ class Queue:
             nanoseconds(timeout)
         if message.__class__ is bytes:
             try:
-                if PUSH(self._handle, message, SIZES[len(message)], NOW) == 0:
+                if PUSH(self._handle, message, SIZES[len(message)], NOW) == 0:  # pyright: ignore[reportArgumentType]
                     return
             except KeyError:
-                size_of(len(message))
+                size_of(len(message))  # pyright: ignore[reportArgumentType]
         address, length = readable(message)
         resumed(
             "mapshare_queue_push",
