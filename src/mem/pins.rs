@@ -86,7 +86,7 @@ struct Chunk {
 /// All the slots.
 struct All {
     first: Chunk,
-    /// Views that were ever taken.
+    /// Views that were ever taken, and once more each that was handed out.
     added: AtomicUsize,
 }
 
@@ -117,8 +117,11 @@ impl Pin {
 
     /// The view is from now on one that `take` takes back.
     pub(super) fn hand_out(&self) {
-        // ORDER: Relaxed: who calls `take` has the address from the thread that goes on from here.
+        // ORDER: Relaxed, before the next.
         self.is_handed_out.store(true, Ordering::Relaxed);
+        // ORDER: Release, partner `search`: it is counted once more when it can be taken back, so that whoever finds a view
+        // of its own taken by another thread looks again, and finds this one.
+        ALL.added.fetch_add(1, Ordering::Release);
     }
 
     /// Takes back the slot of a view of this mapping that was handed out at `address`, for one caller alone: the range is out of it
