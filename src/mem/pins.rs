@@ -30,8 +30,8 @@ pub(super) struct Pin {
     /// The address behind the last.
     end: AtomicUsize,
     mapping: AtomicPtr<Mapping>,
-    /// Whether the view's address was handed out, so that `take` is for it: objects in a region have views of their own.
-    is_handed_out: AtomicBool,
+    /// Whether the view is one for `take`: open objects in a region have views of their own.
+    is_for_users: AtomicBool,
 }
 
 /// How many views have left the slot (32 bits), whether one is out, and why pages of it were lost: a positive error
@@ -86,14 +86,14 @@ struct Chunk {
 /// All the slots.
 struct All {
     first: Chunk,
-    /// Views that were ever taken, and once more each that was handed out.
+    /// Views that were ever taken.
     added: AtomicUsize,
 }
 
 impl Pin {
     /// Puts the addresses of a view into a slot. The mapping stays where it is until `leave`. The caller looks for pages
     /// that were lost afterwards, and tells `note_lost_at`: of those that come later the view is told.
-    pub(super) fn add(mapping: &Arc<Mapping>, range: Range<usize>) -> &'static Pin {
+    pub(super) fn add(mapping: &Arc<Mapping>, range: Range<usize>, is_for_users: bool) -> &'static Pin {
         let pin = loop {
             match pins().find(|pin| pin.claim()) {
                 Some(pin) => break pin,
@@ -104,7 +104,7 @@ impl Pin {
         pin.start.store(range.start, Ordering::Release);
         pin.end.store(range.end, Ordering::Release);
         pin.mapping.store(Arc::as_ptr(mapping).cast_mut(), Ordering::Release);
-        pin.is_handed_out.store(false, Ordering::Relaxed); // ORDER: Relaxed: `take` goes by the state
+        pin.is_for_users.store(is_for_users, Ordering::Relaxed); // ORDER: Relaxed: the exchange in `take` goes by the state
         // ORDER: Release, partner `seen`: who sees that it is out sees the rest. An exchange here and in `leave`, because
         // loom does not keep stores and exchanges of one word in order.
         pin.state.swap(pin.state().come_out().0, Ordering::Release);
@@ -113,15 +113,6 @@ impl Pin {
         // ORDER: SeqCst, partner: the fence in `note_lost`: that one sees this view, or the caller sees the loss.
         fence(Ordering::SeqCst);
         pin
-    }
-
-    /// The view is from now on one that `take` takes back.
-    pub(super) fn hand_out(&self) {
-        // ORDER: Relaxed, before the next.
-        self.is_handed_out.store(true, Ordering::Relaxed);
-        // ORDER: Release, partner `search`: it is counted once more when it can be taken back, so that whoever finds a view
-        // of its own taken by another thread looks again, and finds this one.
-        ALL.added.fetch_add(1, Ordering::Release);
     }
 
     /// Takes back the slot of a view of this mapping that was handed out at `address`, for one caller alone: the range is out of it
@@ -133,7 +124,7 @@ impl Pin {
             let mut lost = 0;
             let Seen { pin, state, .. } = search(|| {
                 // ORDER: Relaxed: if it is of another view of the slot, the exchange below fails.
-                let all = at(mapping, address).filter(|seen| seen.pin.is_handed_out.load(Ordering::Relaxed));
+                let all = at(mapping, address).filter(|seen| seen.pin.is_for_users.load(Ordering::Relaxed));
                 let all = all.inspect(|seen| lost = lost.max(seen.state.lost()));
                 all.min_by_key(|seen| seen.range.end)
             })?;
@@ -221,7 +212,7 @@ impl Chunk {
                 start: AtomicUsize::new(0),
                 end: AtomicUsize::new(0),
                 mapping: AtomicPtr::new(std::ptr::null_mut()),
-                is_handed_out: AtomicBool::new(false),
+                is_for_users: AtomicBool::new(false),
             }
         }; SLOTS_PER_CHUNK];
         Chunk { pins, next: AtomicPtr::new(std::ptr::null_mut()) }
