@@ -1,8 +1,13 @@
-"""Builds libmapshare with cargo and puts it into the wheel, which is then for this platform and any Python 3."""
+"""Builds libmapshare with cargo and puts it into the wheel, which is then for this platform and any Python 3.
+
+With MAPSHARE_GLIBC=2.17, say, the library needs no newer glibc than that, and the wheel says so (manylinux_2_17). This
+takes cargo-zigbuild and ziglang, which PyPI has: the linker is told of the symbols of that version only.
+"""
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sysconfig
@@ -32,9 +37,12 @@ class LibraryHook(BuildHookInterface[Any]):
         if not shutil.which(cargo):
             raise RuntimeError("building mapshare needs Rust 1.91 or newer: https://rustup.rs")
         target = Path(os.environ.get("CARGO_TARGET_DIR", crate / "target"))
-        command = [cargo, "build", "--release", "--lib", "--locked", "--target-dir", str(target)]
+        glibc = os.environ.get("MAPSHARE_GLIBC")
+        machine = f"{platform.machine()}-unknown-linux-gnu"
+        how = ["zigbuild", "--target", f"{machine}.{glibc}"] if glibc else ["build"]
+        command = [cargo, *how, "--release", "--lib", "--locked", "--target-dir", str(target)]
         subprocess.run(command, cwd=crate, check=True)
-        built = target / "release/libmapshare.so"
+        built = target / (machine if glibc else "") / "release/libmapshare.so"
         if version == "editable":
             # A link: what cargo builds later is what the package then uses.
             link = root / LIBRARY
@@ -43,5 +51,5 @@ class LibraryHook(BuildHookInterface[Any]):
             return
         build_data["force_include"][str(built)] = LIBRARY
         build_data["pure_python"] = False
-        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["tag"] = f"py3-none-{platform}"
+        system = f"manylinux_{glibc}_{platform.machine()}" if glibc else sysconfig.get_platform()
+        build_data["tag"] = "py3-none-" + system.replace("-", "_").replace(".", "_")

@@ -372,3 +372,29 @@ fn members_of_both_sides_pass_every_message_once() {
         assert_eq!(sums, (1..=2 * MESSAGES).sum());
     });
 }
+
+/// A handle's own view starts where one of the user's may, and stays when that is given back.
+#[test]
+fn a_view_of_a_queues_bytes_comes_and_goes_while_the_queue_is_open() {
+    let folder = Folder::new();
+    for door in DOORS {
+        let mut region = open(door, &folder, 1024, SINGLE);
+        let (mut producer, mut consumer) = both(&region);
+        for _ in 0..2 {
+            let view = region.view(AT, queue_bytes(1024)).expect("good");
+            assert_eq!(region.info().views, 3);
+            region.release(view);
+            assert_eq!(region.info().views, 2, "the two handles");
+        }
+        if let Opened::C { token, .. } = &region {
+            let address = token.view(AT, queue_bytes(1024)).expect("good");
+            token.release(address).expect("it is out");
+            assert_eq!(code(token.release(address)), EINVAL, "what is left was not handed out");
+        }
+        producer.push(b"message", LONG).expect("good");
+        assert_eq!(consumer.pop(LONG).expect("good"), b"message");
+        producer.close().expect("good");
+        consumer.close().expect("good");
+        assert_eq!(region.info().views, 0);
+    }
+}

@@ -71,6 +71,21 @@ fn the_library_has_its_name_and_needs_the_system_only() {
     assert!(!text.contains("TEXTREL"), "{text}");
 }
 
+/// Built against an older glibc, as the Python wheel is, the linker leaves such a name without a version, and the
+/// library is then refused where it is loaded.
+#[test]
+fn nothing_is_called_that_glibc_2_17_does_not_have() {
+    let Some(text) = run("nm", &["-D", "--undefined-only"]) else { return };
+    // What std calls is weak where it may be missing. pthread_* and fstat* are old functions, which have moved.
+    let strong = text.lines().filter_map(|line| line.trim_start().strip_prefix("U ")?.split_once("@GLIBC_2."));
+    let newer: Vec<_> = strong
+        .filter(|(_, version)| version.split('.').next().and_then(|minor| minor.parse::<u32>().ok()) > Some(17))
+        .map(|(name, _)| name)
+        .filter(|name| !name.starts_with("pthread_") && !["fstat", "fstat64", "fstatat", "stat64"].contains(name))
+        .collect();
+    assert!(newer.is_empty(), "{newer:?}: call it by its number");
+}
+
 /// The fields of a struct of the header, in order.
 fn fields(header: &str, name: &str) -> Vec<String> {
     let start = header.find(&format!("typedef struct {name} {{")).expect("the struct is in the header");

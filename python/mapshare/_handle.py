@@ -8,6 +8,8 @@ region stays mapped that long.
 from __future__ import annotations
 
 import ctypes
+import gc
+import sys
 import weakref
 from typing import Any, Callable, Dict, Optional, Set
 
@@ -15,6 +17,22 @@ from . import _abi
 
 # The weak references to the arrays that are in use. What they call holds the handles, so that no handle goes before.
 _out: Dict[int, Any] = {}
+
+
+_has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+
+
+def settle() -> None:
+    """In a Python without the GIL, what another thread has made stays until that thread runs again, or a collection."""
+    if not _has_gil():
+        gc.collect()
+
+
+def is_gone(reference: Any) -> bool:
+    """Whether the object of a weak reference is no more."""
+    if reference() is not None:
+        settle()
+    return reference() is None
 
 
 def shown(address: int, length: int, given_back: Callable[[], object]) -> Any:
@@ -33,13 +51,15 @@ def shown(address: int, length: int, given_back: Callable[[], object]) -> Any:
 class Handle:
     """Owns a token: unmaps it when nothing needs it any more."""
 
-    __slots__ = ("token", "lost", "_views")
+    __slots__ = ("token", "lost", "_views", "_own")
 
     def __init__(self, token: Any) -> None:
         self.token = token
         # What the last view said that had lost pages when it was given back.
         self.lost: Optional[OSError] = None
+        # The user's views that are out, and those that this package keeps for speed.
         self._views: Set[object] = set()
+        self._own: Set[object] = set()
 
     def address(self, offset: int, length: int) -> int:
         pointer = ctypes.c_void_p()
@@ -47,24 +67,30 @@ class Handle:
         assert pointer.value is not None
         return pointer.value
 
-    def view(self, offset: int, length: int, *, tell: bool = True) -> Any:
-        """An array of c_char over the bytes; `tell` whether `lost` is to tell of its lost pages in the end."""
+    def view(self, offset: int, length: int, *, own: bool = False) -> Any:
+        """An array of c_char over the bytes; `own` when this package keeps it, so that `lost` is not to tell of its lost
+        pages in the end."""
         address = self.address(offset, length)
         mark = object()
+        views = self._own if own else self._views
 
         def given_back() -> None:
-            self._views.discard(mark)
+            views.discard(mark)
             try:
                 _abi.mapshare_release(self.token, address)
             except OSError as error:
-                if tell:
+                if not own:
                     self.lost = error
 
-        self._views.add(mark)
+        views.add(mark)
         return shown(address, length, given_back)
 
     def views(self) -> int:
+        """The user's."""
         return len(self._views)
+
+    def own_views(self) -> int:
+        return len(self._own)
 
     def has_lost(self, length: int) -> bool:
         """Whether pages among the first `length` bytes stand as zeros."""

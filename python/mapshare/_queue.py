@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import weakref
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Optional, Type, cast
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, cast
 
 from . import _abi
-from ._arguments import readable, u64
-from ._handle import shown
-from ._region import Region
+from ._arguments import nanoseconds, readable, u64
+from ._handle import is_gone
+from ._region import SHORT, Region
 from ._waiting import again, resumed
 
 if TYPE_CHECKING:
@@ -19,6 +20,33 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 ROLES = {"producer": _abi.PRODUCER, "consumer": _abi.CONSUMER}
+
+# Each call is first tried with these, without waiting: that is what messages are measured by. When that gives a code, the
+# checked function is called, which waits, lets other threads run, or raises what there is to raise.
+PUSH = _abi.quick("mapshare_queue_push", ctypes.c_int)
+POP = _abi.quick("mapshare_queue_pop", ctypes.c_int64)
+RESERVE = _abi.quick("mapshare_queue_reserve", ctypes.c_int)
+COMMIT = _abi.quick("mapshare_queue_commit", ctypes.c_int)
+PEEK = _abi.quick("mapshare_queue_peek", ctypes.c_int64)
+CONSUME = _abi.quick("mapshare_queue_consume", ctypes.c_int)
+NOW = ctypes.c_int64.from_param(0)
+# Lengths up to SHORT as arguments: those that have been used, of which there are few in most programs.
+SIZES: Dict[int, Any] = {}
+
+
+def size_of(length: int) -> Any:
+    """A length as an argument."""
+    try:
+        return SIZES[length]
+    except KeyError:
+        size = ctypes.c_size_t.from_param(length)
+        return SIZES.setdefault(length, size) if length <= SHORT and len(SIZES) < 1000 else size
+
+
+def buffer_of(size: int) -> Tuple[Any, Any, Any]:
+    """Where a message is copied to, and its address and size as arguments."""
+    buffer = ctypes.create_string_buffer(size)
+    return buffer, ctypes.byref(buffer), size_of(size)
 
 
 class QueueInfo(NamedTuple):
@@ -59,13 +87,27 @@ class Message:
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self._view.release()
-        token = self._queue._token
+        queue = self._queue
         if error is not None:
-            _abi.mapshare_queue_cancel(token)
+            _abi.mapshare_queue_cancel(queue._token)
         elif self._reserved:
-            _abi.mapshare_queue_commit(token, u64("length", self.length))
-        else:
-            _abi.mapshare_queue_consume(token)
+            length = u64("length", self.length)
+            if COMMIT(queue._handle, size_of(length)) < 0:
+                _abi.mapshare_queue_commit(queue._token, length)
+        elif CONSUME(queue._handle) < 0:
+            _abi.mapshare_queue_consume(queue._token)
+
+
+class _Shown:
+    """A view of a queue's bytes, whose slices messages are; and the address of its first byte."""
+
+    __slots__ = ("array", "items", "first")
+
+    def __init__(self, array: Any, readonly: bool) -> None:
+        self.array = array
+        items = memoryview(array).cast("B")
+        self.items = items.toreadonly() if readonly else items
+        self.first = ctypes.addressof(array)
 
 
 class Queue:
@@ -84,19 +126,39 @@ class Queue:
     is for ever, 0 only tries; Ctrl-C ends a wait.
     """
 
-    __slots__ = ("_region", "_token", "_role", "_size", "_out", "__weakref__")
+    __slots__ = (
+        "_region",
+        "_token",
+        "_handle",
+        "_role",
+        "_offset",
+        "_buffers",
+        "_large",
+        "_pointer",
+        "_reference",
+        "_shown",
+        "__weakref__",
+    )
 
     def __init__(self, region: Region, offset: int, role: Literal["producer", "consumer"]) -> None:
         if role not in ROLES:
             raise ValueError(f"role is {role!r}: it has to be 'producer' or 'consumer'")
         self._token: Any = _abi.queue_p()
-        self._region, self._role = region, role
-        # Bytes to offer for the next message.
-        self._size = 4096
-        # Messages in place that something still shows.
-        self._out = 0
+        self._region, self._role, self._offset = region, role, u64("offset", offset)
+        # For messages, short ones and long ones. A call takes one out, and puts it back when it has read it: another
+        # thread finds none, and makes its own.
+        self._buffers: List[Tuple[Any, Any, Any]] = []
+        self._large: List[Tuple[Any, Any, Any]] = []
+        # Where the message in place is, of which there is one at a time: a call that fails writes nothing. It, and the
+        # argument that it is.
+        self._pointer = ctypes.c_void_p()
+        self._reference = ctypes.byref(self._pointer)
+        # Of messages in place, from the first one on.
+        self._shown: Optional[_Shown] = None
         token = region._handle.token
-        _abi.mapshare_queue_open(token, u64("offset", offset), ROLES[role], ctypes.byref(self._token))
+        _abi.mapshare_queue_open(token, self._offset, ROLES[role], ctypes.byref(self._token))
+        # The token as an argument.
+        self._handle: Any = ctypes.c_void_p.from_param(ctypes.cast(self._token, ctypes.c_void_p).value)
 
     @staticmethod
     def footprint(capacity: int) -> int:
@@ -117,6 +179,14 @@ class Queue:
 
     def push(self, message: Buffer, timeout: Optional[float] = None) -> None:
         """Appends a message; waits while there is no room."""
+        if timeout is not None:
+            nanoseconds(timeout)
+        if message.__class__ is bytes:
+            try:
+                if PUSH(self._handle, message, SIZES[len(message)], NOW) == 0:  # pyright: ignore[reportArgumentType]
+                    return
+            except KeyError:
+                size_of(len(message))  # pyright: ignore[reportArgumentType]
         address, length = readable(message)
         resumed(
             "mapshare_queue_push",
@@ -126,51 +196,95 @@ class Queue:
 
     def pop(self, timeout: Optional[float] = None) -> bytes:
         """Takes the next message; waits while there is none."""
+        if timeout is not None:
+            nanoseconds(timeout)
+        try:
+            kept = buffer, address, size = self._buffers.pop()
+        except IndexError:
+            kept = buffer, address, size = buffer_of(4096)
+        length = POP(self._handle, address, size, NOW)
+        if length < 0:
+            return self._pop(kept, length, timeout)
+        message = buffer[:length]
+        self._buffers.append(kept)
+        return message  # type: ignore[no-any-return]
+
+    def _pop(self, kept: Tuple[Any, Any, Any], code: int, timeout: Optional[float]) -> bytes:
+        """`pop` by checked calls, after it has been tried and has given this code."""
         while True:
-            buffer = ctypes.create_string_buffer(self._size)
+            # The message stays until there is a buffer for it; none is longer than the queue.
+            if code == -errno.EMSGSIZE:
+                kept = self._larger(kept)
+            buffer = kept[0]
             try:
                 length = resumed(
                     "mapshare_queue_pop",
                     lambda ns: _abi.mapshare_queue_pop(self._token, buffer, len(buffer), ns),
                     timeout,
                 )
+                message = buffer[:length]
             except OSError as error:
-                # The message stays until there is a buffer for it; none is longer than the queue.
-                if error.errno != errno.EMSGSIZE or self._size > self.info().capacity:
-                    raise
-                self._size *= 4
-                continue
-            return ctypes.string_at(buffer, length)
+                code = -(error.errno or 0)
+                if code == -errno.EMSGSIZE and len(buffer) < self.info().capacity:
+                    continue
+                self._keep(kept)
+                raise
+            self._keep(kept)
+            return message  # type: ignore[no-any-return]
+
+    def _larger(self, kept: Tuple[Any, Any, Any]) -> Tuple[Any, Any, Any]:
+        length = min(4 * len(kept[0]), self.info().capacity)
+        if length <= SHORT:
+            return buffer_of(length)
+        if len(kept[0]) <= SHORT:
+            self._keep(kept)
+        try:
+            return self._large.pop()
+        except IndexError:
+            return buffer_of(length)
+
+    def _keep(self, kept: Tuple[Any, Any, Any]) -> None:
+        (self._buffers if len(kept[0]) <= SHORT else self._large).append(kept)
 
     def reserve(self, length: int, timeout: Optional[float] = None) -> Message:
         """Room for a message, to be filled in place: with queue.reserve(100) as message: message.data[:] = ..."""
-        pointer, size = ctypes.c_void_p(), u64("length", length)
-        resumed(
-            "mapshare_queue_reserve",
-            lambda ns: _abi.mapshare_queue_reserve(self._token, size, ns, ctypes.byref(pointer)),
-            timeout,
-        )
-        return Message(self, self._shown(pointer, size), True)
+        length = u64("length", length)
+        if timeout is not None:
+            nanoseconds(timeout)
+        pointer = self._reference
+        if RESERVE(self._handle, size_of(length), NOW, pointer) < 0:
+            resumed(
+                "mapshare_queue_reserve",
+                lambda ns: _abi.mapshare_queue_reserve(self._token, length, ns, pointer),
+                timeout,
+            )
+        return Message(self, self._in_place(length), True)
 
     def peek(self, timeout: Optional[float] = None) -> Message:
         """The next message in place, read-only: with queue.peek() as message: use(message.data)"""
-        pointer = ctypes.c_void_p()
-        length = resumed(
-            "mapshare_queue_peek",
-            lambda ns: _abi.mapshare_queue_peek(self._token, ns, ctypes.byref(pointer)),
-            timeout,
-        )
-        return Message(self, self._shown(pointer, length).toreadonly(), False)
+        if timeout is not None:
+            nanoseconds(timeout)
+        pointer = self._reference
+        length = PEEK(self._handle, NOW, pointer)
+        if length < 0:
+            length = resumed(
+                "mapshare_queue_peek",
+                lambda ns: _abi.mapshare_queue_peek(self._token, ns, pointer),
+                timeout,
+            )
+        return Message(self, self._in_place(length), False)
 
-    def _shown(self, pointer: ctypes.c_void_p, length: int) -> memoryview:
-        if length == 0 or pointer.value is None:
-            return memoryview(b"")
-
-        def given_back() -> None:
-            self._out -= 1
-
-        self._out += 1
-        return memoryview(shown(pointer.value, length, given_back)).cast("B")
+    def _in_place(self, length: int) -> memoryview:
+        """The bytes of the message that the pointer points to."""
+        at = self._pointer.value
+        assert at is not None
+        shown = self._shown
+        if shown is None:
+            footprint = Queue.footprint(self.info().capacity)
+            array = self._region._handle.view(self._offset, footprint, own=True)
+            shown = self._shown = _Shown(array, self._role == "consumer")
+        at -= shown.first
+        return shown.items[at : at + length]
 
     def end(self) -> None:
         """A producer says that no more comes: consumers get BrokenPipeError after the last message.
@@ -188,7 +302,7 @@ class Queue:
         another thread waits in it."""
         if not self._token:
             return
-        if self._out:
+        if self._is_shown():
             raise BufferError(
                 "a message of this queue is still in use in place; release or delete its memoryviews first"
             )
@@ -197,16 +311,40 @@ class Queue:
         except OSError as error:
             if error.errno == errno.EBUSY:
                 raise BufferError(error.strerror) from None
-            self._token = _abi.queue_p()
+            self._forget()
             raise
-        self._token = _abi.queue_p()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._token, self._handle = _abi.queue_p(), None
+
+    def _is_shown(self) -> bool:
+        """Whether anything still shows a message in place."""
+        shown, self._shown = self._shown, None
+        if shown is None:
+            return False
+        array = weakref.ref(shown.array)
+        del shown
+        left = None if is_gone(array) else array()
+        if left is not None:
+            self._shown = _Shown(left, self._role == "consumer")
+        return left is not None
 
     def __iter__(self) -> Iterator[bytes]:
+        # `pop`, but for its call, and with a buffer that is this generator's alone.
+        buffer, address, size = buffer_of(4096)
         while True:
+            length = POP(self._handle, address, size, NOW)
+            if length >= 0:
+                yield buffer[:length]
+                continue
             try:
-                yield self.pop()
+                message = self.pop()
             except BrokenPipeError:
                 return
+            if len(message) > len(buffer):
+                buffer, address, size = buffer_of(min(4 * len(message), SHORT))
+            yield message
 
     def __enter__(self) -> Queue:
         return self

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, NoReturn, Optional,
 
 from . import _abi
 from ._arguments import MODE_NAMES, access, as_bytes, readable, u32, u64, writable
-from ._handle import Handle
+from ._handle import Handle, is_gone, settle
 from ._sharing import Sharing
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class RegionInfo(NamedTuple):
     backing: str
     #: The seals of a memory file as F_GET_SEALS gives them.
     seals: int
-    #: Views that are out; the one that this package keeps for speed is not counted.
+    #: Views that are out; those that this package keeps for speed are not counted.
     views: int
 
 
@@ -145,7 +145,9 @@ class Region(Sharing):
 
     def _keep(self) -> bool:
         """Takes the kept view when it can be had and no page of it is lost; whether it is there."""
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            return False  # another thread is at it, and may wait for what this one has in its hands
+        try:
             if self._bytes is not None and self._seen == _lost.value:
                 return True
             if _lost is None or self._tried == _lost.value or not self._handle.token:
@@ -158,7 +160,7 @@ class Region(Sharing):
                 # The order is what makes it certain: the number; a read, which waits for pages that are just being
                 # lost; the question; the number again. Pages that are lost later raise it before they are zeros.
                 _abi.mapshare_read(self._handle.token, 0, ctypes.byref(byte), 1)
-                kept = self._handle.view(0, length, tell=False)
+                kept = self._handle.view(0, length, own=True)
                 if self._handle.has_lost(length) or self._tried != _lost.value:
                     return False
             except OSError:
@@ -168,6 +170,8 @@ class Region(Sharing):
             self._seen, self._tried = self._tried, -1
             self._bytes = kept
             return True
+        finally:
+            self._lock.release()
 
     def _drop(self) -> None:
         """Gives the kept view back, so that the library may move or take bytes."""
@@ -176,13 +180,9 @@ class Region(Sharing):
         self._tried = -1
         # Another thread may be in the middle of a slice, where the interpreter lets threads change there.
         for _ in range(100):
-            if gone is None or gone() is None:
+            if gone is None or is_gone(gone):
                 break
             time.sleep(0.001)
-
-    def _views_out(self) -> int:
-        """Views that are the user's."""
-        return self._handle.views() - (self._bytes is not None)
 
     # Closing
 
@@ -198,6 +198,8 @@ class Region(Sharing):
             if not self._handle.token:
                 return
             self._drop()
+            if self._handle.views():
+                settle()
             try:
                 self._handle.close()
             except OSError as error:
@@ -390,9 +392,11 @@ class Region(Sharing):
     def _notice_growth(self, end: int) -> None:
         """The library takes over by itself what others have added; then the kept view is too short."""
         kept = self._bytes
-        if kept is not None and end > len(kept):
-            with self._lock:
+        if kept is not None and end > len(kept) and self._lock.acquire(blocking=False):
+            try:
                 self._drop()
+            finally:
+                self._lock.release()
 
     def fill(self, offset: int, length: int, byte: int) -> None:
         """Sets `length` bytes from `offset` on to `byte`, 0 to 255."""
@@ -474,7 +478,7 @@ class Region(Sharing):
         _abi.mapshare_info(self._handle.token, info, ctypes.sizeof(info))
         facts = {name: getattr(info, name) for name in RegionInfo._fields if name != "mode"}
         facts["backing"] = BACKINGS.get(info.backing, str(info.backing))
-        facts["views"] -= self._bytes is not None
+        facts["views"] -= self._handle.own_views()
         return RegionInfo(mode=MODE_NAMES[info.access], **facts)
 
     def fd(self) -> int:

@@ -327,7 +327,7 @@ class mmap:
             raise TypeError("mmap can't resize a readonly or copy-on-write memory map.")
         if newsize < 0:
             raise ValueError("new size out of range")
-        if region._views_out():
+        if region._handle.views():
             raise BufferError("mmap can't resize with extant pointers exported.")
         if not self._tracked:
             raise ValueError("mmap can't resize with trackfd = False.")

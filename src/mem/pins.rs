@@ -30,6 +30,8 @@ pub(super) struct Pin {
     /// The address behind the last.
     end: AtomicUsize,
     mapping: AtomicPtr<Mapping>,
+    /// Whether the view is one for `take`: open objects in a region have views of their own.
+    is_for_users: AtomicBool,
 }
 
 /// How many views have left the slot (32 bits), whether one is out, and why pages of it were lost: a positive error
@@ -91,7 +93,7 @@ struct All {
 impl Pin {
     /// Puts the addresses of a view into a slot. The mapping stays where it is until `leave`. The caller looks for pages
     /// that were lost afterwards, and tells `note_lost_at`: of those that come later the view is told.
-    pub(super) fn add(mapping: &Arc<Mapping>, range: Range<usize>) -> &'static Pin {
+    pub(super) fn add(mapping: &Arc<Mapping>, range: Range<usize>, is_for_users: bool) -> &'static Pin {
         let pin = loop {
             match pins().find(|pin| pin.claim()) {
                 Some(pin) => break pin,
@@ -102,6 +104,7 @@ impl Pin {
         pin.start.store(range.start, Ordering::Release);
         pin.end.store(range.end, Ordering::Release);
         pin.mapping.store(Arc::as_ptr(mapping).cast_mut(), Ordering::Release);
+        pin.is_for_users.store(is_for_users, Ordering::Relaxed); // ORDER: Relaxed: the exchange in `take` goes by the state
         // ORDER: Release, partner `seen`: who sees that it is out sees the rest. An exchange here and in `leave`, because
         // loom does not keep stores and exchanges of one word in order.
         pin.state.swap(pin.state().come_out().0, Ordering::Release);
@@ -112,7 +115,7 @@ impl Pin {
         pin
     }
 
-    /// Takes back the slot of a view of this mapping that starts at `address`, for one caller alone: the range is out of it
+    /// Takes back the slot of a view of this mapping that was handed out at `address`, for one caller alone: the range is out of it
     /// from now on, and `leave` follows. Of several views at one address, which a caller cannot tell apart, it is the
     /// shortest: what stays covers those that are still in use, whichever they are.
     pub(super) fn take(mapping: &Arc<Mapping>, address: usize) -> Option<&'static Pin> {
@@ -120,7 +123,9 @@ impl Pin {
         loop {
             let mut lost = 0;
             let Seen { pin, state, .. } = search(|| {
-                let all = at(mapping, address).inspect(|seen| lost = lost.max(seen.state.lost()));
+                // ORDER: Relaxed: if it is of another view of the slot, the exchange below fails.
+                let all = at(mapping, address).filter(|seen| seen.pin.is_for_users.load(Ordering::Relaxed));
+                let all = all.inspect(|seen| lost = lost.max(seen.state.lost()));
                 all.min_by_key(|seen| seen.range.end)
             })?;
             if lost != 0 {
@@ -207,6 +212,7 @@ impl Chunk {
                 start: AtomicUsize::new(0),
                 end: AtomicUsize::new(0),
                 mapping: AtomicPtr::new(std::ptr::null_mut()),
+                is_for_users: AtomicBool::new(false),
             }
         }; SLOTS_PER_CHUNK];
         Chunk { pins, next: AtomicPtr::new(std::ptr::null_mut()) }

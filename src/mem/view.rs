@@ -16,10 +16,11 @@ pub struct View {
 }
 
 impl View {
-    pub(crate) fn new(mapping: Arc<Mapping>, span: Span) -> Result<View> {
+    /// `is_for_users`: whether it may be handed out and recalled, and is no open object's own.
+    pub(crate) fn new(mapping: Arc<Mapping>, span: Span, is_for_users: bool) -> Result<View> {
         mapping.lost.prepare().map_err(|_| Error::NoMemory { length: 4096, place: "to note pages that views lose" })?;
         let address = mapping.address(span).addr().get();
-        let pin = Pin::add(&mapping, address..address + span.length());
+        let pin = Pin::add(&mapping, address..address + span.length(), is_for_users);
         // Asked after the view can be found: pages that are being lost just now are told to it, or are found lost here.
         let lost = mapping.lost_errno(span);
         if lost != 0 {

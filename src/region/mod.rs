@@ -302,13 +302,17 @@ impl Region {
     /// EINVAL: `length` is 0. ERANGE: the range leaves the region. EOPNOTSUPP: the region has no handler and its file may
     /// shrink.
     pub fn view(&self, offset: u64, length: u64) -> Result<View> {
+        self.view_for(offset, length, true)
+    }
+
+    fn view_for(&self, offset: u64, length: u64, is_for_users: bool) -> Result<View> {
         if length == 0 {
             return Err(Error::Contradiction("length is 0, and a view has at least one byte; say how many you need"));
         }
         if self.mapping.protector() == Protector::SystemCalls {
             return Err(Error::Unguarded);
         }
-        View::new(self.mapping.clone(), self.span(offset, length)?)
+        View::new(self.mapping.clone(), self.span(offset, length)?, is_for_users)
     }
 
     /// How many locks that were taken through the region are held.

@@ -46,7 +46,7 @@ impl Region {
     /// # Errors
     /// As `view`.
     pub fn pin(&self, offset: u64, length: u64) -> Result<Pinned> {
-        Ok(Pinned::new(self.view(offset, length)?, self.is_writable()))
+        Ok(Pinned::new(self.view_for(offset, length, false)?, self.is_writable()))
     }
 
     /// `atomic` and an operation on it, if nothing at all is in their way; otherwise it has not happened.

@@ -39,4 +39,9 @@ impl Errno {
     pub(super) fn check(result: i32) -> Result<i32, Errno> {
         if result == -1 { Err(Errno::last()) } else { Ok(result) }
     }
+
+    /// The same of syscall(2), where what is good is a descriptor or 0.
+    pub(super) fn check_long(result: libc::c_long) -> Result<i32, Errno> {
+        i32::try_from(result).map_err(|_| Errno::EMFILE).and_then(Errno::check)
+    }
 }

@@ -141,7 +141,7 @@ fn openat2_beneath(directory: BorrowedFd, path: &CStr, flags: i32) -> Result<Own
         let size = size_of_val(&how);
         // SAFETY: the path is NUL-terminated, and the struct has the size given.
         let result = unsafe { libc::syscall(libc::SYS_openat2, fd, path.as_ptr(), &raw const how, size) };
-        if let Ok(fd) = i32::try_from(result).map_err(|_| Errno::EMFILE).and_then(Errno::check) {
+        if let Ok(fd) = Errno::check_long(result) {
             // SAFETY: openat2 has just made this descriptor and nobody else knows it.
             return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
         }
@@ -201,8 +201,9 @@ fn format_descriptor_path<'a>(fd: BorrowedFd, space: &'a mut [u8; 32]) -> &'a CS
 pub(crate) fn rename_to_free(directory: BorrowedFd, from: &CStr, to: &CStr) -> Result<(), Errno> {
     let fd = directory.as_raw_fd();
     // SAFETY: both names are NUL-terminated.
-    let result = unsafe { libc::renameat2(fd, from.as_ptr(), fd, to.as_ptr(), libc::RENAME_NOREPLACE) };
-    Errno::check(result).map(drop)
+    let result =
+        unsafe { libc::syscall(libc::SYS_renameat2, fd, from.as_ptr(), fd, to.as_ptr(), libc::RENAME_NOREPLACE) };
+    Errno::check_long(result).map(drop)
 }
 
 /// Gives the file called `from` a second name that must be free (linkat(2)).
@@ -338,8 +339,10 @@ pub(crate) fn add_seals(fd: BorrowedFd, seals: u32) -> Result<(), Errno> {
 /// A new memory file, empty, that may be sealed and that nobody can execute. `label` is what /proc shows.
 pub(crate) fn create_memory(label: &CStr) -> Result<OwnedFd, Errno> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    // SAFETY: a C string.
-    let create = |flags| Errno::check(unsafe { libc::memfd_create(label.as_ptr(), flags) });
+    let create = |flags: libc::c_uint| {
+        // SAFETY: a C string.
+        Errno::check_long(unsafe { libc::syscall(libc::SYS_memfd_create, label.as_ptr(), flags) })
+    };
     let fd = match create(flags | libc::MFD_NOEXEC_SEAL) {
         // KERNEL: before 6.3 the flag is unknown.
         Err(Errno::EINVAL) => create(flags)?,
@@ -429,8 +432,11 @@ pub(crate) fn is_on_full_file_system(fd: BorrowedFd) -> bool {
 /// KERNEL: since 4.16 (pwritev2(2), RWF_APPEND); EOPNOTSUPP before.
 pub(crate) fn append(fd: BorrowedFd, bytes: &[u8]) -> Result<usize, Errno> {
     let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let (pieces, nowhere): (libc::c_ulong, libc::c_ulong) = (1, 0);
+    let flags = libc::RWF_APPEND;
     // SAFETY: the one piece is readable for its length; the kernel only reads it.
-    let done = unsafe { libc::pwritev2(fd.as_raw_fd(), &piece, 1, 0, libc::RWF_APPEND) };
+    let done =
+        unsafe { libc::syscall(libc::SYS_pwritev2, fd.as_raw_fd(), &raw const piece, pieces, nowhere, nowhere, flags) };
     usize::try_from(done).map_err(|_| Errno::last())
 }
 

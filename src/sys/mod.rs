@@ -3,6 +3,9 @@
 //! Decision: each function takes safe Rust types where the call allows it, returns
 //! `Result<T, Errno>` and adds no policy of its own: what to do about a failure is
 //! decided in the layers above.
+//!
+//! Decision: what glibc has had since after 2.17 only (renameat2, memfd_create, pwritev2, getrandom, gettid) is called by
+//! its number, syscall(2), so that the Python wheel can be one for old systems.
 
 pub(crate) mod clock;
 pub(crate) mod errno;

@@ -28,7 +28,7 @@ pub(crate) fn random_u32() -> Result<u32, Errno> {
     let mut bytes = [0u8; 4];
     loop {
         // SAFETY: the array is ours, and as long as is said.
-        let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+        let got = unsafe { libc::syscall(libc::SYS_getrandom, bytes.as_mut_ptr(), bytes.len(), 0) };
         match usize::try_from(got) {
             Ok(got) if got == bytes.len() => return Ok(u32::from_ne_bytes(bytes)),
             Err(_) if Errno::last() != Errno::EINTR => return Err(Errno::last()),
@@ -74,8 +74,8 @@ pub(crate) fn process_id() -> u32 {
 /// This thread, asked of the kernel.
 pub(crate) fn thread_id() -> u32 {
     // SAFETY: gettid has no arguments and cannot fail.
-    let id = unsafe { libc::gettid() };
-    id.cast_unsigned()
+    let id = unsafe { libc::syscall(libc::SYS_gettid) };
+    u32::try_from(id).unwrap_or_default()
 }
 
 /// Whether this process has a thread of that number. Only a plain "no such thread" counts as no.

@@ -147,41 +147,6 @@ class Queues(Test):
         queue.close()
         self.assertEqual(self.closed, [True])
 
-    def test_messages_in_place(self):
-        place, calls = ctypes.create_string_buffer(b"message", 16), []
-
-        def reserve(_token, _length, _ns, pointer):
-            pointer._obj.value = ctypes.addressof(place)
-
-        def peek(_token, _ns, pointer):
-            pointer._obj.value = ctypes.addressof(place)
-            return 7
-
-        queue = self.queue(
-            reserve=reserve,
-            peek=peek,
-            commit=lambda _token, length: calls.append(("commit", length)),
-            consume=lambda _token: calls.append("consume"),
-            cancel=lambda _token: calls.append("cancel"),
-        )
-        with queue.peek() as message:
-            self.assertEqual((bytes(message.data), message.data.readonly), (b"message", True))
-        with queue.reserve(16) as message:
-            message.data[0:5] = b"other"
-            message.length = 5
-        with self.assertRaises(KeyError):
-            with queue.reserve(16):
-                raise KeyError
-        self.assertEqual((calls, place.raw[:7]), (["consume", ("commit", 5), "cancel"], b"otherge"))
-        message = queue.reserve(16)
-        part = message.data[1:3]
-        self.assertRaises(BufferError, queue.close)
-        del part
-        message.data.release()
-        queue.close()
-        self.assertRaises(TypeError, __import__("pickle").dumps, queue)
-        self.assertRaises(ValueError, mapshare.Queue, queue._region, 0, "reader")
-
 
 class Cells(Test):
     def test_values_and_versions(self):

@@ -1,7 +1,11 @@
 """Cells and queues through the package, between real processes, some of which are killed."""
 
+import errno
 import os
+import pickle
 import socket
+import sys
+import threading
 import unittest
 
 from package import PAGE, Script, Test
@@ -86,6 +90,7 @@ class Queues(Test):
 
     def test_messages_are_made_and_read_in_place(self):
         producer, consumer = self.open("producer"), self.open("consumer")
+        views = self.region_.info().views
         with producer.reserve(100) as message:
             message.data[0:5] = b"given"
             message.length = 5
@@ -100,6 +105,62 @@ class Queues(Test):
             self.assertRaises(BufferError, consumer.close)
         self.assertRaises(TimeoutError, consumer.pop, 0)
         self.assertRaises(BufferError, self.region_.close)
+        self.assertEqual(self.region_.info().views, views, "what is kept for messages is not told of")
+        message = producer.reserve(16)
+        part = message.data[1:3]
+        self.assertRaises(BufferError, producer.close)
+        message.data.release()
+        self.assertRaises(BufferError, producer.close)
+        del part
+        producer.close()
+
+    def test_messages_of_any_length_follow_one_another(self):
+        """Each through a buffer that fits it, or the one of a longer message before."""
+        with mapshare.anonymous(mapshare.Queue.footprint(1 << 22)) as memory:
+            mapshare.Queue.create(memory, 0, 1 << 22)
+            with mapshare.Queue(memory, 0, "producer") as producer, mapshare.Queue(memory, 0, "consumer") as consumer:
+                for length in (1, 5000, 1, 40_000, 3, 1 << 20, 40_000, 0, 1 << 20, 200_000, 1 << 15, (1 << 15) + 1):
+                    message = os.urandom(length)
+                    producer.push(message, 60)
+                    self.assertEqual(consumer.pop(60), message)
+                    with producer.reserve(length, 60) as place:
+                        place.data[:] = message
+                    with consumer.peek(60) as place:
+                        self.assertEqual(place.data, message)
+
+    def test_a_handle_that_several_threads_use_gives_each_message_once(self):
+        """They are refused while another one waits in it; what else they share of the object stays whole."""
+        producer, consumer = self.open("producer"), self.open("consumer")
+        messages = [b"%d " % number * (number % 50 + 1) for number in range(20_000)]
+        found = [[] for _ in range(3)]
+        interval = sys.getswitchinterval()
+        self.addCleanup(sys.setswitchinterval, interval)
+        sys.setswitchinterval(1e-6)
+
+        def take(into):
+            while True:
+                try:
+                    if len(into) % 8 == 7:
+                        with consumer.peek(60) as message:
+                            into.append(bytes(message.data))
+                    else:
+                        into.append(consumer.pop(60))
+                except BrokenPipeError:
+                    return
+                except OSError as error:
+                    # In use; or peeked by another thread, for which this one has to wait.
+                    if error.errno not in (errno.EBUSY, errno.EINVAL, errno.EPERM):
+                        raise
+
+        threads = [threading.Thread(target=take, args=(into,)) for into in found]
+        for thread in threads:
+            thread.start()
+        for message in messages:
+            producer.push(message, 60)
+        producer.end()
+        for thread in threads:
+            thread.join(60)
+        self.assertEqual(sorted(sum(found, [])), sorted(messages))
 
     def test_refusals(self):
         producer, consumer = self.open("producer"), self.open("consumer")
@@ -111,6 +172,16 @@ class Queues(Test):
         with mapshare.Queue(self.region_, PAGE, "producer"):
             self.refused("EBUSY", mapshare.Queue, self.region_, PAGE, "producer")
         mapshare.Queue(self.region_, PAGE, "producer").close()
+        self.assertRaisesRegex(TypeError, "open it in the other process", pickle.dumps, producer)
+        self.assertRaises(ValueError, mapshare.Queue, self.region_, QUEUE, "reader")
+        for wrong in (-1, float("nan")):
+            self.assertRaises(ValueError, producer.push, b"", wrong)
+            self.assertRaises(ValueError, producer.reserve, 1, wrong)
+            self.assertRaises(ValueError, consumer.pop, wrong)
+            self.assertRaises(ValueError, consumer.peek, wrong)
+        producer.close()
+        self.refused("EBADF", producer.push, b"")
+        self.refused("EBADF", producer.reserve, 1)
 
     def test_processes_on_both_sides_get_each_message_once(self):
         text = """if True:

@@ -308,6 +308,29 @@ class Life(Test):
         except OSError:
             pass
 
+    def test_what_one_thread_has_used_another_resizes_and_closes_while_the_first_one_waits(self):
+        """Without the GIL, objects stay longer than their last use when another thread has made them."""
+        region = self.region(8, reserve=16 * PAGE)
+        memory = mapshare.anonymous(mapshare.Queue.footprint(64))
+        mapshare.Queue.create(memory, 0, 64)
+        producer, done = mapshare.Queue(memory, 0, "producer"), []
+        with producer.reserve(4):
+            self.assertEqual(region[-4:] + region[-4:], bytes(8))
+        views = [memory.view()]
+
+        def end():
+            region.resize(50 * PAGE)  # it moves
+            region.close()
+            producer.close()
+            views.clear()
+            memory.close()
+            done.append(True)
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        thread.join(60)
+        self.assertTrue(done)
+
     def test_threads_that_slice_while_others_resize_and_refresh(self):
         with self.region(2, reserve=8 * PAGE) as region:
             region.fill(0, 100, 7)

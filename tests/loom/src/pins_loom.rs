@@ -23,7 +23,7 @@ fn other_mapping() -> &'static Arc<Mapping> {
 }
 
 fn view(length: usize) -> &'static Pin {
-    Pin::add(mapping(), ADDRESS..ADDRESS + length)
+    Pin::add(mapping(), ADDRESS..ADDRESS + length, true)
 }
 
 /// What the library knows of lost pages, beside the pins.
@@ -68,7 +68,7 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
 fn beside_an_exchange(check: impl Fn(&Loss) + Sync + Send + 'static) {
     model(move || {
         let loss: &'static Loss = Box::leak(Box::new(Loss(AtomicBool::new(false))));
-        let first = Pin::add(other_mapping(), 1..2);
+        let first = Pin::add(other_mapping(), 1..2, true);
         view(10);
         first.leave();
         let other = thread::spawn(|| {
@@ -109,11 +109,11 @@ fn what_a_view_has_lost_is_told_to_its_thread_whichever_slot_it_releases() {
 fn of_a_slot_that_changes_hands_nobody_sees_half_of_each_view() {
     model(|| {
         // Both slots are taken, so that the next view goes where the first was.
-        let first = Pin::add(other_mapping(), 10..20);
-        Pin::add(other_mapping(), 1..2);
+        let first = Pin::add(other_mapping(), 10..20, true);
+        Pin::add(other_mapping(), 1..2, true);
         let other = thread::spawn(move || {
             first.leave();
-            Pin::add(mapping(), 50..60).leave();
+            Pin::add(mapping(), 50..60, true).leave();
         });
         // Between the start of the one and the end of the other.
         assert!(pins::find(30).is_none());
@@ -126,11 +126,11 @@ fn of_a_slot_that_changes_hands_nobody_sees_half_of_each_view() {
 #[test]
 fn news_for_a_view_that_has_gone_does_not_reach_the_next_one() {
     model(|| {
-        let first = Pin::add(other_mapping(), 10..20);
-        Pin::add(other_mapping(), 1..2);
+        let first = Pin::add(other_mapping(), 10..20, true);
+        Pin::add(other_mapping(), 1..2, true);
         let other = thread::spawn(move || {
             first.leave();
-            let next = Pin::add(mapping(), 50..60);
+            let next = Pin::add(mapping(), 50..60, true);
             assert_eq!(next.lost(), 0);
             next.leave();
         });
