@@ -31,8 +31,8 @@ mod worker;
 
 use account::{Round, Totals};
 use common::process::{Partner, listen, role};
+use common::random::{Random, seed};
 use common::*;
-use faults::{Random, seed};
 use journal::*;
 use libc::{
     _exit, PR_SET_PDEATHSIG, SIGKILL, WIFSIGNALED, WNOHANG, WTERMSIG, alarm, fork, getpid, getppid, kill, prctl,

@@ -1,7 +1,7 @@
 //! Instruction by instruction, while others go on: some calls in slow motion, and in some the process dies between two
 //! instructions. A kill from outside comes most often while the processor waits for something; this one comes anywhere.
 
-use super::faults::Random;
+use super::common::random::Random;
 use super::journal::Op;
 
 /// Of so many calls one is slow; of those that read the cell more are, since to overtake them takes several writers.

@@ -1,8 +1,8 @@
 //! What a process of the soak does with the objects, and what it checks at once.
 
 use super::common::cells::Handle;
+use super::common::random::Random;
 use super::common::{Door, Failure, Opened, Outcome, with};
-use super::faults::Random;
 use super::journal::*;
 use super::steps::Steps;
 use libc::{EAGAIN, EBUSY, EMSGSIZE, ETIMEDOUT};
