@@ -6,14 +6,13 @@
 mod common;
 
 use common::forks::Forked;
+use common::kills::{AT_ONCE, Told};
 use common::process::{eventually, watchdog};
-use common::steps::{Place, kill_at_every_instruction};
+use common::steps::kill_at_every_instruction;
 use common::*;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const AT: u64 = 64;
-/// In which a survivor has to have the lock, from when the kernel has freed what the dead one had.
-const AT_ONCE: Duration = Duration::from_millis(10);
 const LONG: i64 = 20_000_000_000;
 
 fn open(folder: &Folder) -> Opened {
@@ -34,32 +33,6 @@ fn survive(region: &Opened) -> bool {
     assert_eq!(region.lock(AT, 0), Ok(false));
     region.unlock(AT).unwrap();
     died
-}
-
-/// What survivors were told at each place, in order.
-#[derive(Default)]
-struct Told(Vec<(usize, bool)>);
-
-impl Told {
-    fn add(&mut self, place: Place, died: bool) {
-        self.0.push((place.number, died));
-    }
-
-    /// They were told the one at first, and the other in the end.
-    #[track_caller]
-    fn changed(&self, from: bool, to: bool) {
-        let of = |found: Option<&(usize, bool)>| found.unwrap().1;
-        assert_eq!((of(self.0.iter().min()), of(self.0.iter().max())), (from, to));
-    }
-
-    /// They were told the one at first, and from some place on the other: what happens does so in one instant.
-    #[track_caller]
-    fn changed_once(mut self, from: bool, to: bool) {
-        self.0.sort_unstable();
-        self.changed(from, to);
-        let changes = self.0.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
-        assert_eq!(changes, usize::from(from != to), "{:?}", self.0);
-    }
 }
 
 /// Kills at every instruction; with what was told, there may be a change once.

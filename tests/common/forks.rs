@@ -1,7 +1,7 @@
 //! Children made by fork alone: many of them, quickly, and killed at any moment. Only in a process of its own
 //! (`in_own_process`), whose other threads do nothing.
 
-use super::process::{wait_for, watchdog};
+use super::process::{is_in_call, wait_for, watchdog};
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 
 /// A child, and two pipes to it.
@@ -71,6 +71,18 @@ impl Forked {
         let mut byte = [0];
         self.from.read_exact(&mut byte).expect("the child speaks");
         byte[0]
+    }
+
+    /// Whether it sleeps until a word changes.
+    pub(crate) fn is_asleep(&self) -> bool {
+        is_in_call(self.pid, libc::SYS_futex)
+    }
+
+    /// How often it has gone to sleep, of its own will.
+    pub(crate) fn sleeps(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.expect("every kernel tells").trim().parse().expect("a number")
     }
 
     pub(crate) fn kill(self) {

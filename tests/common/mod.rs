@@ -8,6 +8,7 @@ pub(crate) mod doors;
 pub(crate) mod files;
 pub(crate) mod forks;
 pub(crate) mod header;
+pub(crate) mod kills;
 pub(crate) mod mutexes;
 pub(crate) mod names;
 pub(crate) mod process;
