@@ -13,6 +13,7 @@ pub(crate) mod mutexes;
 pub(crate) mod names;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod rings;
 pub(crate) mod sockets;
 pub(crate) mod steps;
 pub(crate) mod words;

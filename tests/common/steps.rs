@@ -25,9 +25,10 @@ pub(crate) struct Place {
     pub(crate) number: usize,
     /// Whether the operation is over here.
     pub(crate) is_end: bool,
-    /// Before the instruction at this address, when it comes by for the `time`th time.
+    /// Before the instruction at this address, when it comes by for the `time`th time after that other one, or in all.
     address: u64,
     time: usize,
+    after: Option<u64>,
 }
 
 /// What survivors have to say.
@@ -162,16 +163,23 @@ fn places(path: &[u64]) -> Vec<Place> {
     let mut times = BTreeMap::<u64, usize>::new();
     path.iter().for_each(|&address| *times.entry(address).or_default() += 1);
     let mut so_far = BTreeMap::<u64, usize>::new();
+    // How often each has come by since the last one that comes by once only: fewer breakpoints lead there.
+    let (mut landmark, mut since) = (None, BTreeMap::<u64, usize>::new());
     let mut places = Vec::new();
     for &address in path {
         let time = so_far.entry(address).or_default();
         *time += 1;
+        *since.entry(address).or_default() += 1;
         let (before, behind) = (*time - 1, times[&address] - *time);
         if before.min(behind) < if is_all() { TIMES } else { 1 } {
-            places.push(Place { number: places.len(), is_end: false, address, time: *time });
+            let (time, after) = if before > TIMES { (since[&address], landmark) } else { (*time, None) };
+            places.push(Place { number: places.len(), is_end: false, address, time, after });
+        }
+        if times[&address] == 1 {
+            (landmark, since) = (Some(address), BTreeMap::new());
         }
     }
-    places.push(Place { number: places.len(), is_end: true, address: 0, time: 1 });
+    places.push(Place { number: places.len(), is_end: true, address: 0, time: 1, after: None });
     places
 }
 
@@ -260,10 +268,12 @@ impl Traced {
             assert_eq!(self.go_on(PTRACE_CONT), SIGSTOP);
             return true;
         }
-        let bytes = ptraced(PTRACE_PEEKTEXT, self.0, place.address, 0) as u64;
+        if place.after.is_some_and(|landmark| self.address() != landmark && !self.run_into_breakpoint(landmark)) {
+            return false;
+        }
         for time in 1..=place.time {
             // A breakpoint cannot stand where the child is.
-            if self.address() != place.address && !self.run_into_breakpoint(place.address, bytes) {
+            if self.address() != place.address && !self.run_into_breakpoint(place.address) {
                 return false;
             }
             if time < place.time && self.go_on(PTRACE_SINGLESTEP) == SIGSTOP {
@@ -273,8 +283,9 @@ impl Traced {
         true
     }
 
-    /// Runs until it is at that address, where these bytes stand; whether it comes there.
-    fn run_into_breakpoint(&self, address: u64, bytes: u64) -> bool {
+    /// Runs until it is at that address; whether it comes there.
+    fn run_into_breakpoint(&self, address: u64) -> bool {
+        let bytes = ptraced(PTRACE_PEEKTEXT, self.0, address, 0) as u64;
         ptraced(PTRACE_POKETEXT, self.0, address, bytes & !0xff | 0xcc);
         let signal = self.go_on(PTRACE_CONT);
         ptraced(PTRACE_POKETEXT, self.0, address, bytes);
