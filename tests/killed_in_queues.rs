@@ -77,6 +77,8 @@ struct Case {
     /// In the middle of this it is killed.
     operation: fn(&mut Victim),
     deed: Deed,
+    /// Whether it opens its handle in the operation only.
+    opens: bool,
     /// Whether the way through the operation is the same each time.
     is_steady: bool,
 }
@@ -84,7 +86,16 @@ struct Case {
 impl Case {
     /// A producer of messages of 40 bytes.
     fn producer(scene: Scene, operation: fn(&mut Victim), deed: Deed) -> Case {
-        Case { scene, role: MAPSHARE_PRODUCER, length: 40, prepare: Victim::warm, operation, deed, is_steady: true }
+        Case {
+            scene,
+            role: MAPSHARE_PRODUCER,
+            length: 40,
+            prepare: Victim::warm,
+            operation,
+            deed,
+            opens: false,
+            is_steady: true,
+        }
     }
 
     fn consumer(scene: Scene, operation: fn(&mut Victim), deed: Deed) -> Case {
@@ -107,18 +118,18 @@ impl Case {
             _ => |victim| victim.open(MAPSHARE_CONSUMER),
         };
         let prepare: fn(&mut Victim) = if is_known { Victim::warm } else { |_| {} };
-        Case { role, ..Case::producer(scene, open, Deed::Nothing) }.after(prepare).unsteady()
+        Case { role, opens: true, ..Case::producer(scene, open, Deed::Nothing) }.after(prepare).unsteady()
     }
 }
 
-/// Kills at every instruction, through both doors, in queues with one member on each side and with many.
-fn killed<F: Fn()>(test: F, opens: bool, cases: &[Case]) {
+/// Kills at every instruction, in queues with one member on each side and with many.
+fn killed<F: Fn()>(test: F, doors: &[Door], cases: &[Case]) {
     in_own_process(test, || {
-        for door in DOORS {
+        for &door in doors {
             for (number, case) in cases.iter().enumerate() {
                 for flags in KINDS {
                     let folder = Folder::new();
-                    let places = killed_in(&RefCell::new(Ring::open(door, &folder, flags, case.scene)), opens, case);
+                    let places = killed_in(&RefCell::new(Ring::open(door, &folder, flags, case.scene)), case);
                     println!("{door:?}, flags {flags}, case {number}: {places} places");
                     assert!(places > 50);
                 }
@@ -127,7 +138,7 @@ fn killed<F: Fn()>(test: F, opens: bool, cases: &[Case]) {
     });
 }
 
-fn killed_in(ring: &RefCell<Ring>, opens: bool, case: &Case) -> usize {
+fn killed_in(ring: &RefCell<Ring>, case: &Case) -> usize {
     let set = || {
         ring.borrow_mut().set();
         ring.borrow_mut().join(Some(case.role));
@@ -136,7 +147,7 @@ fn killed_in(ring: &RefCell<Ring>, opens: bool, case: &Case) -> usize {
     let prepare = || {
         let message = pattern(case.scene.next(), case.length);
         let mut victim = Victim { region: region.clone(), handle: None, message };
-        if !opens {
+        if !case.opens {
             victim.open(case.role);
         }
         (case.prepare)(&mut victim);
@@ -174,14 +185,14 @@ const OVER_THE_END: Scene = Scene::new(&[40; 5], &[40]);
 #[test]
 fn killed_in_push() {
     let push = |scene| Case::producer(scene, |victim| victim.push(0), Deed::Push(40));
-    killed(killed_in_push, false, &[EMPTY, TWO, BEFORE_THE_END, UP_TO_THE_END].map(push));
+    killed(killed_in_push, &DOORS, &[EMPTY, TWO, BEFORE_THE_END, UP_TO_THE_END].map(push));
 }
 
 #[test]
 fn killed_in_a_processs_first_push_and_pop() {
     let push = Case::producer(BEFORE_THE_END, |victim| victim.push(0), Deed::Push(40));
     let pop = Case::consumer(OVER_THE_END, |victim| victim.pop(0), Deed::Pop);
-    killed(killed_in_a_processs_first_push_and_pop, false, &[push, pop].map(|case| case.after(|_| {}).unsteady()));
+    killed(killed_in_a_processs_first_push_and_pop, &DOORS, &[push, pop].map(|case| case.after(|_| {}).unsteady()));
 }
 
 #[test]
@@ -189,13 +200,13 @@ fn killed_in_push_that_finds_no_room() {
     let full = Case::producer(FULL, |victim| victim.push(0), Deed::Nothing);
     // It pads up to the ring's end, and there is no room behind it.
     let padding = Case { length: 200, ..Case { scene: Scene::new(&[40; 3], &[40, 40]), ..full } };
-    killed(killed_in_push_that_finds_no_room, false, &[full, padding]);
+    killed(killed_in_push_that_finds_no_room, &[Door::C], &[full, padding]);
 }
 
 #[test]
 fn killed_in_waiting_for_room() {
     let waiting = Case::producer(FULL, |victim| victim.push(300_000), Deed::Nothing).unsteady();
-    killed(killed_in_waiting_for_room, false, &[waiting]);
+    killed(killed_in_waiting_for_room, &[Door::C], &[waiting]);
 }
 
 #[test]
@@ -208,7 +219,7 @@ fn killed_in_reserve_and_commit() {
     let part =
         |scene| Case { deed: Deed::Push(24), operation: |victim| drop(victim.handle().commit(24)), ..commit(scene) };
     let cases = [reserve(TWO), reserve(BEFORE_THE_END), commit(TWO), commit(UP_TO_THE_END), part(BEFORE_THE_END)];
-    killed(killed_in_reserve_and_commit, false, &cases);
+    killed(killed_in_reserve_and_commit, &DOORS, &cases);
 }
 
 #[test]
@@ -216,13 +227,13 @@ fn killed_in_cancel() {
     let cancel: fn(&mut Victim) = |victim| drop(victim.handle().cancel());
     let producer = Case::producer(TWO, cancel, Deed::Nothing).after(Victim::reserve);
     let consumer = Case::consumer(TWO, cancel, Deed::Nothing).after(Victim::peek);
-    killed(killed_in_cancel, false, &[producer, consumer]);
+    killed(killed_in_cancel, &DOORS, &[producer, consumer]);
 }
 
 #[test]
 fn killed_in_pop() {
     let pop = |scene| Case::consumer(scene, |victim| victim.pop(0), Deed::Pop);
-    killed(killed_in_pop, false, &[TWO, FULL, OVER_THE_END, UP_TO_THE_END].map(pop));
+    killed(killed_in_pop, &DOORS, &[TWO, FULL, OVER_THE_END, UP_TO_THE_END].map(pop));
 }
 
 #[test]
@@ -230,13 +241,13 @@ fn killed_in_pop_that_takes_nothing() {
     let empty = Case::consumer(EMPTY, |victim| victim.pop(0), Deed::Nothing);
     let operation = |victim: &mut Victim| drop(victim.handle().pop_up_to(39, 0));
     let too_small = |scene| Case::consumer(scene, operation, Deed::Nothing);
-    killed(killed_in_pop_that_takes_nothing, false, &[empty, too_small(TWO), too_small(OVER_THE_END)]);
+    killed(killed_in_pop_that_takes_nothing, &[Door::C], &[empty, too_small(TWO), too_small(OVER_THE_END)]);
 }
 
 #[test]
 fn killed_in_waiting_for_a_message() {
     let waiting = Case::consumer(EMPTY, |victim| victim.pop(300_000), Deed::Nothing).unsteady();
-    killed(killed_in_waiting_for_a_message, false, &[waiting]);
+    killed(killed_in_waiting_for_a_message, &[Door::C], &[waiting]);
 }
 
 #[test]
@@ -245,13 +256,13 @@ fn killed_in_peek_and_consume() {
     let consume =
         |scene| Case::consumer(scene, |victim| drop(victim.handle().consume()), Deed::Pop).after(Victim::peek);
     let cases = [peek(TWO), peek(OVER_THE_END), consume(TWO), consume(FULL), consume(OVER_THE_END)];
-    killed(killed_in_peek_and_consume, false, &cases);
+    killed(killed_in_peek_and_consume, &DOORS, &cases);
 }
 
 #[test]
 fn killed_in_end() {
     let end = |scene| Case::producer(scene, |victim| drop(victim.handle().end()), Deed::End);
-    killed(killed_in_end, false, &[end(EMPTY), end(TWO), end(TWO).after(Victim::reserve)]);
+    killed(killed_in_end, &DOORS, &[end(EMPTY), end(TWO), end(TWO).after(Victim::reserve)]);
 }
 
 #[test]
@@ -259,20 +270,20 @@ fn killed_in_close() {
     let producer = Case::producer(TWO, Victim::close, Deed::Nothing);
     let consumer = Case::consumer(TWO, Victim::close, Deed::Nothing);
     let cases = [producer, producer.after(Victim::reserve), consumer, consumer.after(Victim::peek)];
-    killed(killed_in_close, false, &cases);
+    killed(killed_in_close, &DOORS, &cases);
 }
 
 #[test]
 fn killed_in_info() {
     let info = |victim: &mut Victim| drop(victim.handle().info());
-    killed(killed_in_info, false, &[Case::producer(TWO, info, Deed::Nothing)]);
+    killed(killed_in_info, &DOORS, &[Case::producer(TWO, info, Deed::Nothing)]);
 }
 
 #[test]
 fn killed_in_open() {
     let opening = |role, before| Case::opening(TWO, role, before);
     let cases = [MAPSHARE_PRODUCER, MAPSHARE_CONSUMER].map(|role| [opening(role, false), opening(role, true)]);
-    killed(killed_in_open, true, &cases.concat());
+    killed(killed_in_open, &[Door::C], &cases.concat());
 }
 
 #[test]
@@ -280,7 +291,7 @@ fn killed_in_taking_over_from_the_dead() {
     let dead = |role, scene| Scene { died: Some(role), ..scene };
     let opens = |role, scene| Case::opening(dead(role, scene), role, true);
     let opening = [MAPSHARE_PRODUCER, MAPSHARE_CONSUMER].map(|role| [opens(role, TWO), opens(role, OVER_THE_END)]);
-    killed(killed_in_taking_over_from_the_dead, true, &opening.concat());
+    killed(killed_in_taking_over_from_the_dead, &[Door::C], &opening.concat());
 }
 
 #[test]
@@ -290,7 +301,7 @@ fn killed_in_going_on_after_the_dead() {
     let pop = |scene| Case::consumer(scene, |victim| victim.pop(0), Deed::Pop).unsteady();
     let pushing = [TWO, BEFORE_THE_END, OVER_THE_END].map(|scene| push(dead(MAPSHARE_PRODUCER, scene)));
     let popping = [TWO, OVER_THE_END].map(|scene| pop(dead(MAPSHARE_CONSUMER, scene)));
-    killed(killed_in_going_on_after_the_dead, false, &[&pushing[..], &popping[..]].concat());
+    killed(killed_in_going_on_after_the_dead, &[Door::C], &[&pushing[..], &popping[..]].concat());
 }
 
 #[test]

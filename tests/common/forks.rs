@@ -86,6 +86,11 @@ impl Forked {
     }
 
     pub(crate) fn kill(self) {
+        self.kill_now();
+    }
+
+    /// As `kill`, for one that goes with what has it.
+    pub(crate) fn kill_now(&self) {
         // SAFETY: a child of ours that has not been waited for.
         assert_eq!(unsafe { libc::kill(self.pid, libc::SIGKILL) }, 0);
         wait_for(self.pid);

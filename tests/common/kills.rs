@@ -82,3 +82,9 @@ impl Sleeper {
         self.0.borrow_mut().hear()
     }
 }
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.0.borrow().kill_now();
+    }
+}
