@@ -7,7 +7,7 @@
 mod common;
 
 use common::cells::{Handle, pattern};
-use common::kills::{A_NAP, AT_ONCE, Sleeper, Told};
+use common::kills::{A_LOOK, A_NAP, AT_ONCE, Sleeper, Told};
 use common::rings::{AT, Deed, HEAD, KINDS, RING, Ring, Scene};
 use common::steps::{Kills, Late};
 use common::*;
@@ -131,7 +131,12 @@ fn killed_in(ring: &RefCell<Ring>, long: bool, case: &Case) -> usize {
             _ => {}
         }
         let woken = sleeper.wakes();
-        let late = Late::than(if is_done && !case.is_turn { A_NAP } else { AT_ONCE }, begun);
+        let limit = match () {
+            () if case.is_turn => A_LOOK,
+            () if is_done => A_NAP,
+            () => AT_ONCE,
+        };
+        let late = Late::than(limit, begun);
         survivor.close().unwrap();
         if case.is_turn && case.deed == Deed::Pop {
             // Who waited for his turn may have had it before this look.

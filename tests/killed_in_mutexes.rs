@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::kills::{AT_ONCE, Sleeper, Told};
+use common::kills::{A_LOOK, AT_ONCE, Sleeper, Told};
 use common::process::eventually;
 use common::steps::{Late, kill_at_every_instruction};
 use common::*;
@@ -164,7 +164,7 @@ fn killed_in_unlock_while_others_sleep() {
         let after = |place| {
             let freed = Instant::now();
             told.add(place, sleeper.wakes() == 1);
-            let late = Late::than(AT_ONCE, freed);
+            let late = Late::than(A_LOOK, freed);
             assert!(!survive(&region));
             late
         };

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// In which survivors have to have done what they do, from when the kernel has freed what the dead one had.
 pub(crate) const AT_ONCE: Duration = Duration::from_millis(10);
+/// In which one who waits for a lock has to have it: he looks every 5 ms, and gets the processor then.
+pub(crate) const A_LOOK: Duration = AT_ONCE.saturating_add(Duration::from_millis(5));
 /// In which a sleeper has to be back whom nobody has woken: his longest nap.
 pub(crate) const A_NAP: Duration = AT_ONCE.saturating_add(Duration::from_millis(100));
 /// After so many naps the next one is the longest.

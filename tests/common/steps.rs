@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// So many of the first times that an instruction comes by are places, and so many of the last.
 const TIMES: usize = 5;
 /// So often in a row survivors may be late at one place, since the machine was busy with something else.
-const PATIENCE: usize = 10;
+const PATIENCE: usize = 30;
 
 /// Where a child is killed.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +86,7 @@ pub(crate) struct Kills<P, O, B, A> {
     /// This is done here while a child stands still before its operation.
     pub(crate) before: B,
     /// This is done here when it is dead and the kernel has freed what it had. A place where survivors are late is tried
-    /// again, and fails when they are late ten times.
+    /// again, and fails when they are late thirty times in a row.
     pub(crate) after: A,
 }
 
