@@ -1,6 +1,7 @@
 //! Queues as those find them who are killed in them, and what survivors do with them then.
 
 #![cfg(target_arch = "x86_64")]
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
 
 use super::cells::{Handle, pattern, queue_bytes};
 use super::doors::{Door, Opened, refused};
