@@ -20,8 +20,6 @@
 #[path = "soak/account.rs"]
 mod account;
 mod common;
-#[path = "common/faults.rs"]
-mod faults;
 #[path = "soak/journal.rs"]
 mod journal;
 #[path = "soak/steps.rs"]

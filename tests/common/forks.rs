@@ -1,7 +1,7 @@
 //! Children made by fork alone: many of them, quickly, and killed at any moment. Only in a process of its own
 //! (`in_own_process`), whose other threads do nothing.
 
-use super::process::{wait_for, watchdog};
+use super::process::{is_in_call, wait_for, watchdog};
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 
 /// A child, and two pipes to it.
@@ -73,7 +73,24 @@ impl Forked {
         byte[0]
     }
 
+    /// Whether it sleeps until a word changes.
+    pub(crate) fn is_asleep(&self) -> bool {
+        is_in_call(self.pid, libc::SYS_futex)
+    }
+
+    /// How often it has gone to sleep, of its own will.
+    pub(crate) fn sleeps(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.expect("every kernel tells").trim().parse().expect("a number")
+    }
+
     pub(crate) fn kill(self) {
+        self.kill_now();
+    }
+
+    /// As `kill`, for one that goes with what has it.
+    pub(crate) fn kill_now(&self) {
         // SAFETY: a child of ours that has not been waited for.
         assert_eq!(unsafe { libc::kill(self.pid, libc::SIGKILL) }, 0);
         wait_for(self.pid);

@@ -258,8 +258,8 @@ pub(crate) fn thread_id() -> i32 {
     unsafe { libc::gettid() }
 }
 
-/// Whether a thread of this process is in that system call.
+/// Whether a thread of this process, or the first one of a child, is in that system call.
 pub(crate) fn is_in_call(thread: i32, number: i64) -> bool {
-    let call = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).unwrap_or_default();
+    let call = std::fs::read_to_string(format!("/proc/{thread}/syscall")).unwrap_or_default();
     call.split(' ').next() == Some(&number.to_string())
 }

@@ -3,13 +3,20 @@
 //!
 //! A first child is led through the operation instruction by instruction, which tells where it comes by. Then for each of
 //! these places a fresh child runs into a breakpoint there, and is killed. Every place is each instruction each time that
-//! it comes by; that is when MAPSHARE_EVERY_STEP is set. Else it is its first and its last time, and of these one in ten.
+//! it comes by, but of one in a loop that goes round more often the first and the last five times; that is when
+//! MAPSHARE_EVERY_STEP is set. Else it is its first and its last time, and of these one in ten.
 
 #![cfg(target_arch = "x86_64")]
 
 use super::process::{wait_for, watchdog};
 use libc::*;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// So many of the first times that an instruction comes by are places, and so many of the last.
+const TIMES: usize = 5;
+/// So often in a row survivors may be late at one place, since the machine was busy with something else.
+const PATIENCE: usize = 30;
 
 /// Where a child is killed.
 #[derive(Clone, Copy, Debug)]
@@ -18,41 +25,134 @@ pub(crate) struct Place {
     pub(crate) number: usize,
     /// Whether the operation is over here.
     pub(crate) is_end: bool,
-    /// Before the instruction at this address, when it comes by for the `time`th time.
+    /// Before the instruction at this address, when it comes by for the `time`th time after that other one, or in all.
     address: u64,
     time: usize,
+    after: Option<u64>,
+}
+
+/// What survivors have to say.
+pub(crate) trait Verdict {
+    /// Whether what they did took them too long; it may have been the machine.
+    fn is_late(&self) -> bool;
+    /// Whether the dead one had done what others wait for.
+    fn is_done(&self) -> bool {
+        false
+    }
+}
+
+impl Verdict for () {
+    fn is_late(&self) -> bool {
+        false
+    }
+}
+
+/// Whether survivors were late.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Late(bool);
+
+impl Late {
+    pub(crate) fn than(limit: Duration, begun: Instant) -> Late {
+        Late(begun.elapsed() > limit)
+    }
+}
+
+impl Verdict for Late {
+    fn is_late(&self) -> bool {
+        self.0
+    }
+}
+
+/// With what others wait for, and whether the dead one had done it.
+impl Verdict for (Late, bool) {
+    fn is_late(&self) -> bool {
+        self.0.0
+    }
+
+    fn is_done(&self) -> bool {
+        self.1
+    }
 }
 
 /// A child that stands still before its operation.
 struct Traced(i32);
 
-/// Kills children in the middle of `operation`, each of which has done `prepare` before. `before` is done here while a child
-/// stands still before its operation, `after` when it is dead and the kernel has freed what it had. How many there were.
-pub(crate) fn kill_at_every_instruction<T>(
+/// What children that are to be killed do, and what is done here.
+pub(crate) struct Kills<P, O, B, A> {
+    /// Each child does this before.
+    pub(crate) prepare: P,
+    /// In the middle of this it is killed.
+    pub(crate) operation: O,
+    /// This is done here while a child stands still before its operation.
+    pub(crate) before: B,
+    /// This is done here when it is dead and the kernel has freed what it had. A place where survivors are late is tried
+    /// again, and fails when they are late thirty times in a row.
+    pub(crate) after: A,
+}
+
+/// `Kills::at_every_instruction` of these.
+pub(crate) fn kill_at_every_instruction<T, V: Verdict>(
     prepare: impl Fn() -> T,
     operation: impl Fn(&T),
-    mut before: impl FnMut(),
-    mut after: impl FnMut(Place),
+    before: impl FnMut(),
+    after: impl FnMut(Place) -> V,
 ) -> usize {
-    let mut start = || {
-        watchdog();
-        let child = Traced::start(&prepare, &operation);
-        before();
-        child
-    };
-    let child = start();
-    let path = child.path();
-    child.kill();
-    let places = places(&path);
-    let end = places[places.len() - 1];
-    after(end);
-    for &place in places.iter().filter(|place| is_all() || place.number % 10 == 0 || place.is_end) {
-        let child = start();
-        let is_there = child.run_to(place);
-        child.kill();
-        after(if is_there { place } else { end });
+    Kills { prepare, operation, before, after }.at_every_instruction()
+}
+
+impl<T, V: Verdict, P: Fn() -> T, O: Fn(&T), B: FnMut(), A: FnMut(Place) -> V> Kills<P, O, B, A> {
+    /// How many places there were.
+    pub(crate) fn at_every_instruction(mut self) -> usize {
+        let (places, end) = self.places();
+        for &place in places.iter().filter(|place| is_all() || place.number % 10 == 0 || place.is_end) {
+            self.kill_at(place, end);
+        }
+        places.len()
     }
-    places.len()
+
+    /// Where the operation has done already what others wait for: at the first such place, and at one in `step` from there
+    /// on. How many of them there were.
+    pub(crate) fn once_it_is_done(mut self, step: usize) -> usize {
+        let (places, end) = self.places();
+        let first = places.partition_point(|&place| !self.kill_at(place, end));
+        let done = &places[first..];
+        for &place in done.iter().step_by(if is_all() { step } else { 10 * step }) {
+            self.kill_at(place, end);
+        }
+        done.len()
+    }
+
+    fn start(&mut self) -> Traced {
+        watchdog();
+        let child = Traced::start(&self.prepare, &self.operation);
+        (self.before)();
+        child
+    }
+
+    /// All places, and the end, which is the last of them.
+    fn places(&mut self) -> (Vec<Place>, Place) {
+        let child = self.start();
+        let path = child.path();
+        child.kill();
+        let places = places(&path);
+        let end = places[places.len() - 1];
+        (self.after)(end);
+        (places, end)
+    }
+
+    /// Whether the child had done what others wait for.
+    fn kill_at(&mut self, place: Place, end: Place) -> bool {
+        for _ in 0..PATIENCE {
+            let child = self.start();
+            let is_there = child.run_to(place);
+            child.kill();
+            let verdict = (self.after)(if is_there { place } else { end });
+            if !verdict.is_late() {
+                return verdict.is_done();
+            }
+        }
+        panic!("survivors were late {PATIENCE} times: {place:?} of {}", end.number);
+    }
 }
 
 fn is_all() -> bool {
@@ -63,15 +163,23 @@ fn places(path: &[u64]) -> Vec<Place> {
     let mut times = BTreeMap::<u64, usize>::new();
     path.iter().for_each(|&address| *times.entry(address).or_default() += 1);
     let mut so_far = BTreeMap::<u64, usize>::new();
+    // How often each has come by since the last one that comes by once only: fewer breakpoints lead there.
+    let (mut landmark, mut since) = (None, BTreeMap::<u64, usize>::new());
     let mut places = Vec::new();
     for &address in path {
         let time = so_far.entry(address).or_default();
         *time += 1;
-        if is_all() || *time == 1 || *time == times[&address] {
-            places.push(Place { number: places.len(), is_end: false, address, time: *time });
+        *since.entry(address).or_default() += 1;
+        let (before, behind) = (*time - 1, times[&address] - *time);
+        if before.min(behind) < if is_all() { TIMES } else { 1 } {
+            let (time, after) = if before > TIMES { (since[&address], landmark) } else { (*time, None) };
+            places.push(Place { number: places.len(), is_end: false, address, time, after });
+        }
+        if times[&address] == 1 {
+            (landmark, since) = (Some(address), BTreeMap::new());
         }
     }
-    places.push(Place { number: places.len(), is_end: true, address: 0, time: 1 });
+    places.push(Place { number: places.len(), is_end: true, address: 0, time: 1, after: None });
     places
 }
 
@@ -160,10 +268,12 @@ impl Traced {
             assert_eq!(self.go_on(PTRACE_CONT), SIGSTOP);
             return true;
         }
-        let bytes = ptraced(PTRACE_PEEKTEXT, self.0, place.address, 0) as u64;
+        if place.after.is_some_and(|landmark| self.address() != landmark && !self.run_into_breakpoint(landmark)) {
+            return false;
+        }
         for time in 1..=place.time {
             // A breakpoint cannot stand where the child is.
-            if self.address() != place.address && !self.run_into_breakpoint(place.address, bytes) {
+            if self.address() != place.address && !self.run_into_breakpoint(place.address) {
                 return false;
             }
             if time < place.time && self.go_on(PTRACE_SINGLESTEP) == SIGSTOP {
@@ -173,8 +283,9 @@ impl Traced {
         true
     }
 
-    /// Runs until it is at that address, where these bytes stand; whether it comes there.
-    fn run_into_breakpoint(&self, address: u64, bytes: u64) -> bool {
+    /// Runs until it is at that address; whether it comes there.
+    fn run_into_breakpoint(&self, address: u64) -> bool {
+        let bytes = ptraced(PTRACE_PEEKTEXT, self.0, address, 0) as u64;
         ptraced(PTRACE_POKETEXT, self.0, address, bytes & !0xff | 0xcc);
         let signal = self.go_on(PTRACE_CONT);
         ptraced(PTRACE_POKETEXT, self.0, address, bytes);
