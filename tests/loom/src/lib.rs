@@ -69,23 +69,18 @@ mod data {
     }
     mod sleep;
 
-    #[cfg(loom)]
-    #[path = "../../tests/loom/src/cell_loom.rs"]
-    mod cell_loom;
-    #[cfg(loom)]
+    #[path = "../../tests/loom/src/cell_models.rs"]
+    mod cell_models;
     #[path = "../../tests/loom/src/explore.rs"]
     mod explore;
-    #[cfg(loom)]
-    #[path = "../../tests/loom/src/making_loom.rs"]
-    mod making_loom;
+    #[path = "../../tests/loom/src/making_models.rs"]
+    mod making_models;
     #[path = "../../tests/loom/src/objects.rs"]
     mod objects;
-    #[cfg(loom)]
-    #[path = "../../tests/loom/src/queue_deaths_loom.rs"]
-    mod queue_deaths_loom;
-    #[cfg(loom)]
-    #[path = "../../tests/loom/src/queue_loom.rs"]
-    mod queue_loom;
+    #[path = "../../tests/loom/src/queue_deaths.rs"]
+    mod queue_deaths;
+    #[path = "../../tests/loom/src/queue_models.rs"]
+    mod queue_models;
     #[path = "../../tests/loom/src/user.rs"]
     mod user;
 }
@@ -152,10 +147,13 @@ mod threads {
     #[cfg(loom)]
     pub(crate) use loom::{
         sync::{Condvar, Mutex},
-        thread::yield_now,
+        thread::{spawn, yield_now},
     };
     #[cfg(not(loom))]
-    pub(crate) use std::sync::{Condvar, Mutex};
+    pub(crate) use std::{
+        sync::{Condvar, Mutex},
+        thread::spawn,
+    };
 }
 
 #[cfg(loom)]

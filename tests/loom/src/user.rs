@@ -10,12 +10,11 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What ends a sleep in a model. Real sleeps end by both.
+/// What ends a sleep under loom. Others end by both.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sleeps {
     /// Only who wakes the sleeper: a wake-up that is lost is a deadlock, which loom reports. Both asymmetric fences are
     /// full ones, as fence.rs tells.
-    #[cfg_attr(not(loom), expect(dead_code, reason = "a real sleep ends by both"))]
     UntilWoken,
     /// Only time. The asymmetric fences are none, so that they make good for no other ordering.
     ForAWhile,
@@ -200,7 +199,7 @@ impl Memory for User {
     }
 
     fn light_fence(&self) {
-        if self.shared.sleeps == Sleeps::UntilWoken || cfg!(not(loom)) {
+        if self.shared.sleeps == Sleeps::UntilWoken {
             // ORDER: SeqCst, partner: the same in heavy_fence.
             fence(Ordering::SeqCst);
         }

@@ -11,7 +11,7 @@ use super::objects::{parts_of_cell, read};
 use super::user::{Sleeps, User};
 use crate::error::Problem;
 use crate::mem::heap::Parts;
-use loom::thread;
+use crate::threads as thread;
 
 const MISSING: Result<()> = Err(Failure::Is(Problem::Missing));
 const EXISTS: Result<()> = Err(Failure::Is(Problem::Exists));

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::objects::{cell, publish, read};
 use super::user::Sleeps::{ForAWhile, UntilWoken};
 use super::user::User;
-use loom::thread;
+use crate::threads as thread;
 
 /// Reads twice; versions do not go back.
 fn read_twice(user: &User) {

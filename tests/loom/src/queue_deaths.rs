@@ -12,7 +12,7 @@ use super::queue::consumer::Consumer;
 use super::queue::producer::Producer;
 use super::user::Sleeps::ForAWhile;
 use super::user::User;
-use loom::thread;
+use crate::threads as thread;
 
 /// Is killed after so many accesses of opening the queue and pushing; whether he has pushed, and whether he was killed.
 fn push_and_die(user: User, accesses: u32) -> (bool, bool) {

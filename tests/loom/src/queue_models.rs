@@ -4,14 +4,14 @@
 //! forced switches as each model says (none says: all orders). LOOM_MAX_PREEMPTIONS overrides them. Copies of messages
 //! are watched: two at once of which one writes are an error, whatever the bytes.
 //!
-//! Those who pop are spawned, for the reason in cell_loom.rs.
+//! Those who pop are spawned, for the reason in cell_models.rs.
 
 use super::explore::explore;
 use super::failure::{Failure, Result};
 use super::objects::{SINGLE, TRY, consumer, pop, producer, push, queue};
 use super::user::Sleeps::{self, ForAWhile, UntilWoken};
 use crate::error::Problem;
-use loom::thread;
+use crate::threads as thread;
 
 /// So many messages of so many words, from one to another; the first of them, as many as fit, before the other comes.
 fn pass(messages: u64, words: usize, sleeps: Sleeps) {
