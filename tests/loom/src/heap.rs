@@ -102,6 +102,15 @@ impl Heap {
         }
     }
 
+    /// The newest number there, as the kernel finds it: nothing but a swap is sure to.
+    pub(crate) fn newest_u32(&self, offset: u64) -> u32 {
+        match self.word(offset) {
+            Word::Still(_) => self.load_u32(offset, Ordering::Relaxed),
+            Word::Whole(word) => (word.fetch_add(0, Ordering::SeqCst) >> (offset % 8 * 8)) as u32,
+            Word::Halves(_) => self.half(offset).fetch_add(0, Ordering::SeqCst),
+        }
+    }
+
     pub(crate) fn store_u32(&self, offset: u64, value: u32, order: Ordering) {
         match self.word(offset) {
             Word::Still(word) => {

@@ -233,8 +233,7 @@ impl Memory for User {
         }
         let Futex { kernel, sleepers } = self.futex(offset);
         let kernel = kernel.lock().expect("no panic");
-        // Nothing but a swap is sure to find the newest number, as the kernel does.
-        if heap.compare_swap_u32(offset, expected, expected) == expected {
+        if heap.newest_u32(offset) == expected {
             drop(sleepers.wait(kernel).expect("no panic"));
         }
         Ok(Woken::Awake)
@@ -245,7 +244,7 @@ impl Memory for User {
         let heap = self.access()?;
         let Futex { kernel, sleepers } = self.futex(offset);
         let kernel = kernel.lock().expect("no panic");
-        if heap.load_u32(offset, Ordering::SeqCst) == expected {
+        if heap.newest_u32(offset) == expected {
             let nap = Duration::from_nanos(until.saturating_sub(self.now()));
             drop(sleepers.wait_timeout(kernel, nap).expect("no panic"));
         }
