@@ -1,6 +1,6 @@
 //! The queue under the model checker: messages come whole and in order, none is lost, and no sleeper is forgotten.
 //!
-//! Bounds: a ring of 64 bytes, up to five messages of one or two words, one or two members of each side; at most so many
+//! Bounds: a ring of 64 bytes, up to five messages of one, two or six words, one or two members of each side; at most so many
 //! forced switches as each model says (none says: all orders). LOOM_MAX_PREEMPTIONS overrides them. Copies of messages
 //! are watched: two at once of which one writes are an error, whatever the bytes.
 //!
@@ -47,6 +47,20 @@ fn sleepers_of_both_sides_are_woken() {
 #[test]
 fn sleepers_of_both_sides_are_woken_by_padding_too() {
     explore(Some(2), || pass(4, 2, UntilWoken));
+}
+
+/// A message that fills the ring has room only once the consumer has passed the padding before it.
+#[test]
+fn a_consumer_who_sleeps_is_woken_to_pass_padding() {
+    explore(Some(3), || {
+        let user = queue(SINGLE, UntilWoken);
+        let (mut producer, mut consumer) = (producer(user.other(1)), consumer(user.other(2)));
+        assert_eq!(push(&mut producer, 1, 1, TRY), Ok(()));
+        assert_eq!(pop(&mut consumer, TRY), Ok(1));
+        let popping = thread::spawn(move || pop(&mut consumer, None));
+        assert_eq!(push(&mut producer, 6, 2, None), Ok(()));
+        assert_eq!(popping.join().expect("no panic"), Ok(2));
+    });
 }
 
 #[test]
