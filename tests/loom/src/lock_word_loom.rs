@@ -301,3 +301,18 @@ fn one_that_dies_before_it_wakes_leaves_a_lock_that_others_find() {
         assert_eq!(lock.count(), 3);
     });
 }
+
+#[test]
+fn until_somebody_recovers_it_every_owner_is_told() {
+    model(2, |lock| {
+        lock.take(DEAD);
+        lock.is_dead.store(true, Ordering::SeqCst);
+        let is_told = move |number| {
+            let (thread, told) = lock.take(number);
+            assert_eq!(lock_word::free(&thread), Ok(true));
+            told
+        };
+        let other = thread::spawn(move || is_told(1));
+        assert!(is_told(2) && other.join().expect("no panic"));
+    });
+}
