@@ -39,7 +39,7 @@ help:
 	@echo "make check       format, lints, and whether include/mapshare.h is what the sources say"
 	@echo "make header      makes include/mapshare.h anew from the comments in src/ffi"
 	@echo "make sanitize    runs the tests of threads, growth and views under ThreadSanitizer and AddressSanitizer"
-	@echo "make models      checks the token table and the pins in every order of their threads' steps, with loom"
+	@echo "make models      checks the protocols in every order of their threads' steps, with loom, and on threads, with Miri"
 	@echo "make aarch64     runs the memory layer's tests for aarch64 under qemu; as root, installs what it needs"
 	@echo "make man         makes the man pages from include/mapshare.h, in build/man"
 	@echo "make baseline    at a release: makes its interface the one that later ones are compared with"
@@ -95,6 +95,7 @@ sanitize:
 
 models:
 	cd tests/loom && RUSTFLAGS="--cfg loom" $(CARGO) test --release --target-dir $(abspath $(TARGET))/loom
+	.ci/miri
 
 aarch64:
 	.ci/aarch64

@@ -52,6 +52,8 @@ impl Kind {
         identity: Identity,
         fill: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
+        // ORDER: Release between INITIALISING and the bytes, partner begin.
+        memory.fence(Release);
         memory.zero(HEAD + 8, header - 8)?;
         fill()?;
         memory.store_u64(LENGTH, identity.length, Relaxed)?;
@@ -71,8 +73,12 @@ impl Kind {
                 return Err(Failure::Is(Problem::Exists));
             }
             if found == 0 {
-                if !is_zero(memory, header)? && memory.load_u64(HEAD, Acquire)? == 0 {
-                    return Err(Failure::Is(Problem::Missing));
+                if !is_zero(memory, header)? {
+                    // ORDER: Acquire, partner create: who has seen a byte of an object in the making sees that it is.
+                    memory.fence(Acquire);
+                    if memory.load_u64(HEAD, Relaxed)? == 0 {
+                        return Err(Failure::Is(Problem::Missing));
+                    }
                 }
             } else if found & HIGH_HALF != INITIALISING {
                 return Err(self.refusal(found));

@@ -4,6 +4,9 @@
 //! only then sleeps; so the other side, which stores and then looks whether somebody sleeps, needs no fence of its own.
 //! A wake-up that is lost all the same (the waker was killed before it, or has no membarrier) is made good by a
 //! look after 5 ms, doubling to 100.
+//!
+//! Decision: the word that says it is another number each time, and a sleeper sleeps while it is his. Were it always 1,
+//! then one who was woken just before he sleeps would sleep on the 1 of another, who perhaps found what he looked for.
 
 use super::failure::{Failure, Result};
 use super::memory::{Deadline, Memory, Woken};
@@ -19,13 +22,14 @@ pub(super) struct Waiting {
     /// The word where this side says that it sleeps.
     asleep: u64,
     spins: u32,
-    announced: bool,
+    /// What says that this side sleeps, since the last look.
+    announced: Option<u32>,
     nap: u64,
 }
 
 impl Waiting {
     pub(super) fn new(asleep: u64, deadline: Deadline) -> Waiting {
-        Waiting { deadline, asleep, spins: 0, announced: false, nap: FIRST_NAP_NS }
+        Waiting { deadline, asleep, spins: 0, announced: None, nap: FIRST_NAP_NS }
     }
 
     /// Lets some time pass: at first moments, then, announced and looked again, sleeps.
@@ -39,32 +43,33 @@ impl Waiting {
         if self.spins < SPINS {
             self.spins += 1;
             memory.pause();
-        } else if !self.announced {
-            announce(memory, self.asleep)?;
-            self.announced = true;
-        } else {
-            self.announced = false;
+        } else if let Some(announced) = self.announced.take() {
             let until = self.deadline.nap(memory.now(), self.nap).ok_or(Failure::TimedOut)?;
-            let expected = if memory.is_writable() { 1 } else { memory.load_u32(self.asleep, Relaxed)? };
-            if memory.wait(self.asleep, expected, until)? == Woken::BySignal {
+            if memory.wait(self.asleep, announced, until)? == Woken::BySignal {
                 return Err(Failure::Interrupted);
             }
             if memory.is_writable() {
                 self.nap = (2 * self.nap).min(LONGEST_NAP_NS);
             }
+        } else {
+            self.announced = Some(announce(memory, self.asleep)?);
         }
         Ok(())
     }
 }
 
-/// Those who may not write cannot say that they sleep: they look every 5 ms.
-fn announce<M: Memory>(memory: &M, asleep: u64) -> Result<()> {
-    if memory.is_writable() {
-        memory.store_u32(asleep, 1, SeqCst)?;
-        // ORDER: the announcement before the look, partner wake's light fence between what was done and its look.
-        memory.heavy_fence();
+/// Says that somebody sleeps; gives the number that stands in the word until he is woken. Those who may not write cannot
+/// say it: they look every 5 ms.
+fn announce<M: Memory>(memory: &M, asleep: u64) -> Result<u32> {
+    if !memory.is_writable() {
+        return Ok(memory.load_u32(asleep, Relaxed)?);
     }
-    Ok(())
+    // By the time that this number comes again, whoever sleeps has looked many times.
+    let own = memory.now() as u32 | 1;
+    let found = memory.compare_swap_u32(asleep, 0, own)?;
+    // ORDER: the announcement before the look, partner wake's light fence between what was done and its look.
+    memory.heavy_fence();
+    Ok(if found == 0 { own } else { found })
 }
 
 /// Wakes the other side if it sleeps, after what it waits for was done.

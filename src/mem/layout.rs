@@ -68,7 +68,7 @@ pub(crate) mod identity {
 pub(crate) mod cell {
     /// u64: the last version published, from 1; 0 before.
     pub(crate) const VERSION: u64 = 24;
-    /// u32: 1 while somebody may sleep until the next version.
+    /// u32: not 0 while somebody may sleep until the next version.
     pub(crate) const ASLEEP: u64 = 32;
     /// 64 bytes: the writers' lock, in a line that readers do not look at.
     pub(crate) const MUTEX: u64 = 64;
@@ -80,9 +80,9 @@ pub(crate) mod cell {
 pub(crate) mod queue {
     /// u32: 1 once a producer said that there will be no more.
     pub(crate) const ENDED: u64 = 24;
-    /// u32: 1 while a producer may sleep until there is room.
+    /// u32: not 0 while a producer may sleep until there is room.
     pub(crate) const PRODUCERS_ASLEEP: u64 = 28;
-    /// u32: 1 while a consumer may sleep until there is a message.
+    /// u32: not 0 while a consumer may sleep until there is a message.
     pub(crate) const CONSUMERS_ASLEEP: u64 = 32;
     /// 64 bytes: the producers' lock.
     pub(crate) const PRODUCERS_MUTEX: u64 = 64;
