@@ -263,6 +263,7 @@ pub(crate) fn this_thread() -> Result<ThreadNumber, NoRecord> {
 }
 
 /// The same, if it has a record.
+#[cfg(not(loom))]
 #[inline(always)]
 pub(crate) fn this_thread_at_once() -> Option<ThreadNumber> {
     Some(current::get()?.owner().number())

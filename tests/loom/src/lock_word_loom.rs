@@ -78,7 +78,7 @@ impl Contender for Thread {
         Ok(seen >> 32 != DEAD || !self.lock.is_dead.load(Ordering::SeqCst))
     }
 
-    fn was_late(&mut self) -> Result<(), Infallible> {
+    fn was_late(&mut self) -> Result<(), GivenUp> {
         Ok(())
     }
 

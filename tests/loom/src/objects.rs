@@ -71,25 +71,36 @@ pub(super) fn queue(flags: u32, sleeps: Sleeps) -> User {
     user
 }
 
-pub(super) fn producer(user: User) -> Producer<User> {
-    Producer::open(user).unwrap_or_else(|(_, failure)| panic!("{failure:?}"))
+/// A producer or a consumer, and where it is one.
+pub(super) struct Member<M> {
+    pub(super) user: User,
+    pub(super) member: M,
 }
 
-pub(super) fn consumer(user: User) -> Consumer<User> {
-    Consumer::open(user).unwrap_or_else(|(_, failure)| panic!("{failure:?}"))
+pub(super) fn producer(user: User) -> Member<Producer> {
+    Member { member: Producer::open(&user).expect("a queue stands there"), user }
+}
+
+pub(super) fn consumer(user: User) -> Member<Consumer> {
+    Member { member: Consumer::open(&user).expect("a queue stands there"), user }
 }
 
 /// Pushes a message of so many words. Each looks like the word of a record of few bytes: who takes old bytes for one is
 /// found out.
-pub(super) fn push(producer: &mut Producer<User>, words: usize, number: u64, timeout: Option<Duration>) -> Result<()> {
+pub(super) fn push(Member { user, member }: &mut Member<Producer>, words: usize, number: u64, timeout: Option<Duration>) -> Result<()> {
     let message = (COMMITTED | number).to_ne_bytes().repeat(words);
-    producer.push(message.as_slice().into(), timeout)
+    member.push(user, message.as_slice().into(), timeout)
+}
+
+/// Says that no more messages come.
+pub(super) fn end(Member { user, member }: &mut Member<Producer>) -> Result<()> {
+    member.end(user, None)
 }
 
 /// Pops a message; its number.
-pub(super) fn pop(consumer: &mut Consumer<User>, timeout: Option<Duration>) -> Result<u64> {
+pub(super) fn pop(Member { user, member }: &mut Member<Consumer>, timeout: Option<Duration>) -> Result<u64> {
     let mut bytes = [0; 48];
-    let length = consumer.pop(bytes.as_mut_slice().into(), timeout)? as usize;
+    let length = member.pop(user, bytes.as_mut_slice().into(), timeout)? as usize;
     let number = u64::from_ne_bytes(bytes[..8].try_into().expect("8 bytes")) & !COMMITTED;
     assert_eq!(bytes[..length], (COMMITTED | number).to_ne_bytes().repeat(length / 8), "torn");
     Ok(number)

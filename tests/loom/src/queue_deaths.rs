@@ -7,7 +7,7 @@
 
 use super::explore::at_each_access;
 use super::failure::Failure;
-use super::objects::{SINGLE, TRY, consumer, pop, producer, push, queue};
+use super::objects::{Member, SINGLE, TRY, consumer, pop, producer, push, queue};
 use super::queue::consumer::Consumer;
 use super::queue::producer::Producer;
 use super::user::Sleeps::ForAWhile;
@@ -17,13 +17,14 @@ use crate::threads as thread;
 /// Is killed after so many accesses of opening the queue and pushing; whether he has pushed, and whether he was killed.
 fn push_and_die(user: User, accesses: u32) -> (bool, bool) {
     user.doom(accesses);
-    match Producer::open(user) {
-        Ok(mut producer) => {
+    match Producer::open(&user) {
+        Ok(member) => {
+            let mut producer = Member { user, member };
             let pushed = push(&mut producer, 2, 1, None);
             assert!(matches!(pushed, Ok(()) | Err(Failure::Access)), "{pushed:?}");
-            (pushed.is_ok(), producer.place().die())
+            (pushed.is_ok(), producer.user.die())
         }
-        Err((user, failure)) => {
+        Err(failure) => {
             assert_eq!(failure, Failure::Access);
             (false, user.die())
         }
@@ -33,13 +34,14 @@ fn push_and_die(user: User, accesses: u32) -> (bool, bool) {
 /// As `push_and_die`: what he has popped.
 fn pop_and_die(user: User, accesses: u32) -> (Option<u64>, bool) {
     user.doom(accesses);
-    match Consumer::open(user) {
-        Ok(mut consumer) => {
+    match Consumer::open(&user) {
+        Ok(member) => {
+            let mut consumer = Member { user, member };
             let popped = pop(&mut consumer, None);
             assert!(matches!(popped, Ok(_) | Err(Failure::Access)), "{popped:?}");
-            (popped.ok(), consumer.place().die())
+            (popped.ok(), consumer.user.die())
         }
-        Err((user, failure)) => {
+        Err(failure) => {
             assert_eq!(failure, Failure::Access);
             (None, user.die())
         }

@@ -8,7 +8,7 @@
 
 use super::explore::explore;
 use super::failure::{Failure, Result};
-use super::objects::{SINGLE, TRY, consumer, pop, producer, push, queue};
+use super::objects::{SINGLE, TRY, consumer, end, pop, producer, push, queue};
 use super::user::Sleeps::{self, ForAWhile, UntilWoken};
 use crate::error::Problem;
 use crate::threads as thread;
@@ -115,7 +115,7 @@ fn the_end_comes_after_the_last_message_and_wakes_the_consumer() {
             assert_eq!(pop(&mut consumer, None), ended());
         });
         assert_eq!(push(&mut producer, 1, 3, None), Ok(()));
-        assert_eq!(producer.end(None), Ok(()));
+        assert_eq!(end(&mut producer), Ok(()));
         popping.join().expect("no panic");
     });
 }
@@ -131,7 +131,7 @@ fn no_look_finds_the_end_before_the_last_message() {
             assert!(looks[1] != ended() || looks[0] == Ok(3), "{looks:?}");
         });
         assert_eq!(push(&mut producer, 1, 3, None), Ok(()));
-        assert_eq!(producer.end(None), Ok(()));
+        assert_eq!(end(&mut producer), Ok(()));
         popping.join().expect("no panic");
     });
 }

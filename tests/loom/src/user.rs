@@ -134,6 +134,8 @@ impl User {
 }
 
 impl Memory for User {
+    const IS_PATIENT: bool = true;
+
     fn length(&self) -> u64 {
         self.shared.heap.length()
     }
