@@ -84,7 +84,7 @@ fn contended(table: &Table, library: &Library, region: Token, robust: Robust) {
         library.check(locked | (library.mutex_unlock)(region.get(), 64));
     };
     let theirs = || assert_eq!((robust.lock(), robust.unlock()), (0, 0));
-    let pairs: Vec<_> = (0..21).map(|_| (two_at_once(&ours), two_at_once(&theirs))).collect();
+    let pairs: Vec<_> = (0..21).map(|_| (two_at_once(ours), two_at_once(theirs))).collect();
     table.row("wanted by two all the time", &Comparison::of(&pairs), Goal::Ratio(1.0));
 }
 
@@ -125,7 +125,7 @@ fn after_death(table: &Table, library: &Library, region: Token, robust: Robust) 
     };
     let lock = || library.check((library.mutex_lock)(region.get(), 64, -1));
     let pairs: Vec<_> =
-        (0..21).map(|_| (killed(lock, &ours), killed(|| assert_eq!(robust.lock(), 0), &theirs))).collect();
+        (0..21).map(|_| (killed(lock, ours), killed(|| assert_eq!(robust.lock(), 0), theirs))).collect();
     table.row("the owner is killed: until the next has it", &Comparison::of(&pairs), Goal::Time(10_000_000.0));
 }
 
