@@ -49,7 +49,7 @@ pub(super) struct InRegion<W> {
     pub(super) holder: W,
     /// What messages call it.
     kind: &'static str,
-    /// Whether accesses need not look at anything, as long as `settle` does at the end.
+    /// Whether accesses need not look for lost pages, since `told` does at the end.
     is_plain: Cell<bool>,
     /// Why the last access failed.
     why: Cell<Option<Box<Error>>>,

@@ -295,11 +295,10 @@ impl Consumer {
         self.run(|member, place| member.pop(place, buffer, timeout))
     }
 
-    /// `pop_into` for a short buffer, if there is a message and nothing at all is in its way; otherwise it is to be done by
-    /// that.
+    /// `pop_into` of a short message, if there is one and nothing at all is in its way; otherwise it is to be done by that.
     #[inline(always)]
     pub(crate) fn pop_at_once(&mut self, buffer: Destination) -> Option<u64> {
-        let place = at_once(&self.place, self.participant).filter(|_| buffer.is_short())?;
+        let place = at_once(&self.place, self.participant)?;
         self.member.pop(&place, buffer, Some(Duration::ZERO)).ok().filter(|_| place.has_stayed_intact())
     }
 
