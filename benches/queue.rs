@@ -16,7 +16,7 @@ use mapshare::ffi::queue::{
 };
 use std::hint::black_box;
 use std::ptr::{copy_nonoverlapping, null, null_mut};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const ROOM: usize = 1 << 20;
@@ -188,11 +188,14 @@ fn main() {
     alone(&bench, &mapping, &table);
     let table = Table::new("Queue: time for a message, a thread on each of two cores", "mapshare", "rival");
     rate::<64>(&bench, &mapping, &table, 40_000, Goal::Ratio(1.0 / 0.85));
-    rate::<4096>(&bench, &mapping, &table, 4_000, Goal::None);
+    rate::<4096>(&bench, &mapping, &table, 4_000, Goal::Time(1e3 / 3.6));
     in_place(&bench, &table);
     many(&bench, &table);
     let table = Table::new("Queue: one way to a thread that spins, 64 B, half a round trip", "mapshare", "ring");
     latency(&bench, &mapping, &table);
+    let table =
+        Table::new("Queue: one way to a thread that sleeps, 8 B, half a round trip with a pause", "mapshare", "futex");
+    wake(&bench, &mapping, &table);
     library.unmap(region);
 }
 
@@ -285,7 +288,7 @@ fn in_place(bench: &Bench, table: &Table) {
         through(4_000, move |_| producer.write(black_box(message.as_ptr()), N), || assert_ne!(consumer.read(), 0))
     };
     let comparison = pairs(61, direct, || ours::<N>(bench, SINGLE, 4_000));
-    table.row("4096 B in place, against push and pop", &comparison, Goal::Ratio(0.5));
+    table.row("4096 B in place, against push and pop", &comparison, Goal::Time(1e3 / 7.2));
 }
 
 /// Both of whose sides take turns by mutex, against the kernel's queue.
@@ -357,13 +360,17 @@ fn trips(count: usize, mut go: impl FnMut(), mut back: impl FnMut() + Send) -> V
     })
 }
 
-fn latency(bench: &Bench, mapping: &RawMapping, table: &Table) {
-    const COUNT: usize = 4_000;
+/// For the way back: another region, and what the rival has of it.
+fn another(bench: &Bench) -> (Bench, RawMapping) {
     let file = File::new("/dev/shm", ROOM);
     let options =
         mapshare_options { access: MAPSHARE_READ_WRITE, flags: MAPSHARE_POPULATE, ..mapshare_options::default() };
-    let back_bench = Bench { region: bench.library.open(file.c_path(), &options), ..*bench };
-    let back_mapping = RawMapping::of(&file, ROOM);
+    (Bench { region: bench.library.open(file.c_path(), &options), ..*bench }, RawMapping::of(&file, ROOM))
+}
+
+fn latency(bench: &Bench, mapping: &RawMapping, table: &Table) {
+    const COUNT: usize = 4_000;
+    let (back_bench, back_mapping) = another(bench);
     let (mut medians, mut tails) = (vec![], vec![]);
     let at = |times: &[f64], share: f64| times[((times.len() - 1) as f64 * share) as usize];
     for _ in 0..41 {
@@ -398,5 +405,96 @@ fn latency(bench: &Bench, mapping: &RawMapping, table: &Table) {
     }
     table.row("median", &Comparison::of(&medians), Goal::Ratio(1.2));
     table.row("99 of 100 are at least as fast", &Comparison::of(&tails), Goal::Ratio(1.5));
+    bench.library.unmap(back_bench.region);
+}
+
+/// A word that is spun on as long as a queue is, and then slept on.
+#[derive(Clone, Copy)]
+struct Bare {
+    value: *const AtomicU32,
+    asleep: *const AtomicU32,
+}
+// SAFETY: it is shared memory.
+unsafe impl Send for Bare {}
+
+impl Bare {
+    fn at(mapping: &RawMapping) -> Bare {
+        // SAFETY: the mapping has the bytes, which nobody uses now.
+        unsafe { mapping.at(RIVAL).cast::<u8>().write_bytes(0, 128) };
+        Bare { value: mapping.at(RIVAL).cast_const().cast(), asleep: mapping.at(RIVAL + 64).cast_const().cast() }
+    }
+
+    #[inline(never)]
+    fn post(self) {
+        // SAFETY: within the mapped bytes.
+        let (value, asleep) = (unsafe { &*self.value }, unsafe { &*self.asleep });
+        value.fetch_add(1, Ordering::SeqCst);
+        if asleep.load(Ordering::SeqCst) != 0 {
+            // SAFETY: the word lies in mapped bytes.
+            unsafe { libc::syscall(libc::SYS_futex, self.value, libc::FUTEX_WAKE, i32::MAX) };
+        }
+    }
+
+    #[inline(never)]
+    fn wait(self, seen: u32) {
+        // SAFETY: within the mapped bytes.
+        let (value, asleep) = (unsafe { &*self.value }, unsafe { &*self.asleep });
+        for _ in 0..200 {
+            if value.load(Ordering::Acquire) != seen {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        while value.load(Ordering::Acquire) == seen {
+            asleep.store(1, Ordering::SeqCst);
+            // SAFETY: the word lies in mapped bytes.
+            unsafe { libc::syscall(libc::SYS_futex, self.value, libc::FUTEX_WAIT, seen, null::<u8>()) };
+        }
+        asleep.store(0, Ordering::SeqCst);
+    }
+}
+
+/// One answers after a pause, so that the other sleeps meanwhile.
+fn wake(bench: &Bench, mapping: &RawMapping, table: &Table) {
+    const COUNT: usize = 300;
+    let pause = || (0..400).for_each(|_| std::hint::spin_loop());
+    let (back_bench, back_mapping) = another(bench);
+    let mut medians = vec![];
+    for _ in 0..41 {
+        let ((there, taken), (back, received)) = (bench.pair(SINGLE), back_bench.pair(SINGLE));
+        let (message, mut buffer, mut other) = ([7u8; 8], [0u8; 8], [0u8; 8]);
+        let ours = trips(
+            COUNT,
+            || {
+                there.push(message.as_ptr(), 8);
+                received.pop(buffer.as_mut_ptr(), 8);
+            },
+            move || {
+                taken.pop(other.as_mut_ptr(), 8);
+                pause();
+                back.push(other.as_ptr(), 8);
+            },
+        );
+        let (there, back) = (Bare::at(mapping), Bare::at(&back_mapping));
+        let (mut sent, mut seen) = (0, 0);
+        let theirs = trips(
+            COUNT,
+            || {
+                there.post();
+                back.wait(sent);
+                sent += 1;
+            },
+            move || {
+                // The whole of them, for this thread.
+                let (there, back) = (&there, &back);
+                there.wait(seen);
+                seen += 1;
+                pause();
+                back.post();
+            },
+        );
+        medians.push((ours[COUNT / 2], theirs[COUNT / 2]));
+    }
+    table.row("median", &Comparison::of(&medians), Goal::Ratio(1.2));
     bench.library.unmap(back_bench.region);
 }
