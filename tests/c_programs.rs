@@ -31,7 +31,7 @@ fn build(workshop: &Workshop, source: &Path, more: &[&str]) -> PathBuf {
 fn run(command: &mut Command) -> Output {
     // A program that hangs is a failure, not a wait.
     let mut limited = Command::new("timeout");
-    limited.arg("60").arg(command.get_program()).args(command.get_args());
+    limited.arg("240").arg(command.get_program()).args(command.get_args());
     for (key, value) in command.get_envs() {
         limited.env(key, value.unwrap_or_default());
     }

@@ -198,9 +198,10 @@ impl<'a> Worker<'a> {
         (0..started).map(|process| word(&self.region, count_of(process))).sum()
     }
 
-    /// The pair's numbers when nobody else is there, put in order.
+    /// The pair's numbers when nobody else is there, put in order. The lock may have been freed for one who had waited long and
+    /// was killed then: it is kept for him for 5 ms.
     pub(crate) fn final_pair(&self) -> [u64; 2] {
-        let told = self.timed(Op::Locking, 0, || self.region.lock(MUTEX, 0)).unwrap();
+        let told = self.timed(Op::Locking, 0, || self.region.lock(MUTEX, 1_000_000_000)).unwrap();
         self.settle_lock(told);
         let pair = PAIR.map(|offset| word(&self.region, offset));
         assert_eq!(pair[0], self.counted(), "the pair is not what was counted");
