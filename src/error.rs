@@ -234,8 +234,8 @@ pub enum Error {
         limit: u64,
     },
     /// An offset is not a multiple of what the object there needs.
-    #[error("offset {offset} is not a multiple of {alignment}, as {object} needs it; the next one is {}",
-        offset.saturating_add(alignment - offset % alignment))]
+    #[error("offset {offset} is not a multiple of {alignment}, as {object} needs it; the one before is {}",
+        offset - offset % alignment)]
     Misaligned {
         /// The offset asked for.
         offset: u64,
@@ -386,6 +386,14 @@ pub enum Error {
         length: u64,
         /// Where, and what to do.
         place: &'static str,
+    },
+    /// A thread has as many locks as one can have.
+    #[error(
+        "this thread holds {most} locks already, those of its reservations and peeked messages included; unlock one"
+    )]
+    TooManyLocks {
+        /// How many one can have.
+        most: usize,
     },
     /// What is the matter with a name, or with a path that comes from others.
     #[error(transparent)]

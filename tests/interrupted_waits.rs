@@ -99,7 +99,7 @@ fn a_signal_ends_the_wait_for_a_cell_and_its_writers_lock() {
         interrupted(|| region.publish(CELL, &[2; 8]));
         let published = thread::scope(|scope| scope.spawn(|| region.publish(CELL, &[2; 8])).join().unwrap());
         refused(published, ETIMEDOUT, &[]);
-        refused(region.publish(CELL, &[2; 8]), EDEADLK, &["held by this thread"]);
+        refused(region.publish(CELL, &[2; 8]), EDEADLK, &["in this thread's hands"]);
         region.unlock(CELL + LOCK_INSIDE).unwrap();
         assert_eq!(region.read_cell(CELL, 8), Ok((1, vec![1; 8])));
         region.publish(CELL, &[3; 8]).unwrap();

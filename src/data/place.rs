@@ -157,8 +157,10 @@ impl<W: Holder> InRegion<W> {
         locked.map_err(|error| match error {
             Error::TimedOut => Failure::TimedOut,
             Error::Interrupted => Failure::Interrupted,
+            Error::Object { problem: Problem::HeldAlready, .. } => Failure::Is(Problem::InUseByThread),
+            Error::Object { problem: problem @ Problem::Making, .. } => Failure::Is(problem),
             // The lock is a part of the object, and has its version; and it was changed since it was taken.
-            Error::Object { problem: Problem::OtherVersion(_) | Problem::NotHeld, .. } => Failure::Is(Problem::Missing),
+            Error::Object { .. } => Failure::Is(Problem::Missing),
             error => self.keep(error).into(),
         })
     }
@@ -167,15 +169,11 @@ impl<W: Holder> InRegion<W> {
 #[cold]
 #[inline(never)]
 fn unlock_patiently(words: Words) -> Result<()> {
-    let unlocked = Mutex::at(words).and_then(|mutex| mutex.unlock());
-    match unlocked {
-        // Not this thread's: what another one of this process had for it is given up for that one.
-        Err(Error::Object { .. }) => {
-            held::abandon_in(words.mapping(), words.offset()..words.offset() + words.length());
-            Ok(())
-        }
-        unlocked => unlocked,
-    }
+    Mutex::unlock_at(words).or_else(|error| {
+        // Not this thread's, or its bytes are gone: nobody of this process has it any more.
+        held::abandon_in(words.mapping(), words.offset()..words.offset() + words.length());
+        if matches!(error, Error::Object { .. }) { Ok(()) } else { Err(error) }
+    })
 }
 
 /// This process among the participants; 0 as long as it is none.

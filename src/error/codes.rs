@@ -40,7 +40,7 @@ impl Error {
             Error::Exists { .. } => Errno::EEXIST,
             Error::NotMappable { .. } => Errno::ENODEV,
             Error::NoSpace { .. } => Errno::ENOSPC,
-            Error::NoMemory { .. } => Errno::ENOMEM,
+            Error::NoMemory { .. } | Error::TooManyLocks { .. } => Errno::ENOMEM,
             Error::System { errno, .. }
             | Error::CannotSeal { errno, .. }
             | Error::Fault { errno, .. }

@@ -8,11 +8,11 @@ use crate::sys::Errno;
 pub enum Problem {
     /// There is none.
     #[error(
-        "does not exist, or was damaged; its init function makes it of zeros: fill its bytes with zeros, then call that"
+        "does not exist, or was damaged, or is of another kind; its init function makes it of zeros: if nothing that is wanted stands there, fill its bytes with zeros, then call that"
     )]
     Missing,
     /// There is one already.
-    #[error("exists already; use it, or fill its bytes with zeros first to start anew")]
+    #[error("exists already; use it, or, once nobody does any more, fill its bytes with zeros first to start anew")]
     Exists,
     /// It was made by a library that lays it out otherwise.
     #[error("has layout {0:#x} (version and word size), which this library does not speak; use the one that made it")]
@@ -23,11 +23,18 @@ pub enum Problem {
     /// The calling thread holds it.
     #[error("is held by this thread already, which would wait for itself; unlock it first")]
     HeldAlready,
+    /// The calling thread is at it by another handle, or has been interrupted at it by the signal handler that this is.
+    #[error(
+        "is in this thread's hands already, by a reservation or a peeked message of another handle, or by a call that a signal handler has interrupted; commit, consume or cancel that first"
+    )]
+    InUseByThread,
     /// The calling thread does not hold it.
     #[error("is not held by this thread; the thread that locks one unlocks it")]
     NotHeld,
     /// What was read from it cannot be.
-    #[error("is damaged: {part} is {found:#x}; make it anew: fill its bytes with zeros, then call its init function")]
+    #[error(
+        "is damaged: {part} is {found:#x}; make it anew: close its handles everywhere, fill its bytes with zeros, then call its init function"
+    )]
     Damaged {
         /// Which part.
         part: &'static str,
@@ -70,7 +77,9 @@ pub enum Problem {
     #[error("was ended by a producer, for good: there will be no more messages")]
     Ended,
     /// Another thread has the reservation, or the message that is being looked at.
-    #[error("has a reservation or a peeked message of another thread; that thread commits or consumes, any cancels")]
+    #[error(
+        "has a reservation or a peeked message of another thread; that thread commits or consumes, any cancels, which is what is left when it has ended"
+    )]
     OfAnotherThread,
     /// A handle that the parent of this process has opened.
     #[error("was opened before this process was forked off; open it here, and close the parent's handle")]
@@ -87,7 +96,7 @@ impl Problem {
             Problem::Exists => Errno::EEXIST,
             Problem::OtherVersion(_) => Errno::EPROTONOSUPPORT,
             Problem::Making => Errno::EBUSY,
-            Problem::HeldAlready => Errno::EDEADLK,
+            Problem::HeldAlready | Problem::InUseByThread => Errno::EDEADLK,
             Problem::NotHeld | Problem::OfAnotherThread => Errno::EPERM,
             Problem::Damaged { .. } => Errno::EBADMSG,
             Problem::ValueLength { .. } | Problem::Misused(_) => Errno::EINVAL,

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::region::{Copying, Destination, Region, Source};
 use std::ffi::{c_int, c_void};
 
-/// How many bytes a cell takes.
+/// How many bytes a cell takes: a head of 128, and the value 4 to 16 times over, each rounded up to 64.
 ///
 /// @param value_length  Bytes of its values.
 /// @return The bytes, a multiple of 64, or

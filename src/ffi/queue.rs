@@ -115,7 +115,8 @@ fn consumer<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Consumer) -> Re
 
 /// How many bytes a queue takes.
 ///
-/// @param capacity  Bytes of message space: a message takes its own, rounded up to 8, and 8 more. A message of up to
+/// @param capacity  The longest message, in bytes. A message takes its own bytes, rounded up to 8, and 8 more, of a ring of
+///                  capacity + 16, rounded up to 64; so the messages in it may be more bytes than capacity. One of up to
 ///                  capacity bytes always fits into an empty queue; one of more than half of that may have to wait there
 ///                  until a consumer comes by, since it lies in one piece and may have to begin at the front.
 /// @return The bytes, a multiple of 64, or
@@ -141,6 +142,7 @@ pub extern "C" fn mapshare_queue_footprint(capacity: u64) -> i64 {
 ///   -EINVAL: offset is not a multiple of 64, capacity is 0, a flag is unknown, or the region is copy-on-write.
 ///   -EACCES: the region is read-only.
 ///   -EEXIST: a queue stands there already. Of several that make one at the same time, one gets 0 and the others this.
+///            To make it anew, close its handles in all processes first: they go on as if it were the one they know.
 ///   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a queue of another version.
 ///   -EBUSY:  another process is making the queue and does not get on with it; or as mapshare_mutex_init.
 ///   -ERANGE: the queue would leave the region, or capacity is more than 2^56.
@@ -214,7 +216,8 @@ pub unsafe extern "C" fn mapshare_queue_open(
 ///   -EBADF:  not an open handle of this process.
 ///   -EINVAL: message is NULL; the handle is a consumer's; it has a reservation open.
 ///   -EMSGSIZE: length is more than the queue's capacity.
-///   -ETIMEDOUT: there was no room in that time. -EINTR: a signal handler ran; call again to go on waiting.
+///   -ETIMEDOUT: there was no room in that time; with timeout_ns 0 also when another producer is just at it.
+///   -EINTR: a signal handler ran; call again to go on waiting.
 ///   -EPIPE:  mapshare_queue_end was called.
 ///   -EBUSY:  another call is under way on this handle.
 ///   -EDEADLK: the thread has a reservation open by another handle, or this is a handler that interrupted it pushing.
@@ -252,7 +255,8 @@ pub unsafe extern "C" fn mapshare_queue_push(
 ///   -EBADF:  not an open handle of this process.
 ///   -EINVAL: buffer is NULL; the handle is a producer's; it has a message peeked.
 ///   -EMSGSIZE: the message is longer than capacity. It stays the first one; mapshare_queue_peek tells its length.
-///   -ETIMEDOUT: there was no message in that time. -EINTR: a signal handler ran; call again to go on waiting.
+///   -ETIMEDOUT: there was no message in that time; with timeout_ns 0 also when another consumer is just at it.
+///   -EINTR: a signal handler ran; call again to go on waiting.
 ///   -EPIPE:  mapshare_queue_end was called, and all messages have been popped.
 ///   -EBUSY:  another call is under way on this handle.
 ///   -EDEADLK: the thread has a message peeked by another handle, or this is a handler that interrupted it popping.

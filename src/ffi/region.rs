@@ -16,8 +16,8 @@ use std::os::fd::IntoRawFd;
 ///   -EBADF:  not an open region.
 ///   -EINVAL: length is 0, or the region is copy-on-write.
 ///   -EACCES: the region is read-only.
-///   -EBUSY:  views are out, and length cuts bytes from one of them or is more than the reserve; or it would have to
-///            wait for a call that sleeps in the region.
+///   -EBUSY:  views are out or queue handles open, and length cuts bytes from one of them or is more than the reserve; a
+///            lock is held that it would cut away; or it would have to wait for a call that sleeps in the region.
 ///   -ENOSPC: no room on the file system, or the file would pass its limit or RLIMIT_FSIZE.
 ///   -ENOMEM: no address space for a length beyond the reserve, or RLIMIT_MEMLOCK is met.
 ///   -EPERM:  a seal forbids it.

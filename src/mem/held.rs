@@ -20,7 +20,8 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::OnceLock;
 
-const NOTES: usize = 16;
+/// So many locks a thread can hold at once.
+pub(crate) const NOTES: usize = 16;
 
 /// One lock that is held, about to be, or was a moment ago; or none.
 pub(crate) struct Note {
@@ -272,17 +273,20 @@ pub(crate) fn is_noted(key: Key, thread: u64, is_still_so: impl FnOnce() -> bool
     is_noted || !is_still_so || changes() != before
 }
 
-/// How many locks that were taken through the mapping are held.
-pub(crate) fn count(mapping: &Mapping) -> usize {
+/// How many locks that were taken through the mapping are held, at this offset and behind it.
+pub(crate) fn count_from(mapping: &Mapping, offset: u64) -> usize {
     let notes = lists().flat_map(|held| &held.notes);
     // ORDER: Acquire, partner `note`; the calls that made them are over.
     let is_held = |note: &&Note| !note.presence.load(Ordering::Acquire).is_null();
-    notes.filter(is_held).filter(|note| ptr::eq(note.mapping.load(Ordering::Relaxed), mapping)).count()
+    let is_there = |note: &&Note| {
+        ptr::eq(note.mapping.load(Ordering::Relaxed), mapping) && note.offset.load(Ordering::Relaxed) >= offset
+    };
+    notes.filter(is_held).filter(is_there).count()
 }
 
 /// Before a mapping goes: locks that were taken through it are marked as those of a thread that has died.
 pub(super) fn abandon_all_of(mapping: &Mapping) {
-    if count(mapping) > 0 {
+    if count_from(mapping, 0) > 0 {
         let _one_at_a_time = ABANDONING.lock();
         lists().for_each(|held| held.abandon(|of, _| ptr::eq(of, mapping)));
     }

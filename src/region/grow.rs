@@ -64,6 +64,10 @@ impl Region {
         if views > 0 {
             return Err(Error::ViewsOut { views, asked: "making it shorter would take their bytes" });
         }
+        let locks = self.locks_from(length);
+        if locks > 0 {
+            return Err(Error::MutexesOut { locks });
+        }
         let (size, end) = (self.status()?.size, mapping.file_length_for(length));
         if size > end {
             file::set_length(mapping.file(), end)

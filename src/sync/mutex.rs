@@ -172,11 +172,10 @@ impl<'a> Mutex<'a> {
         if held.has(key) {
             return Err(self.problem(Problem::HeldAlready));
         }
-        held.note(key)
-            .map(drop)
-            .map_err(|TooMany| Error::NoMemory { length: 0, place: "for more locks held by one thread" })?;
+        held.note(key).map(drop).map_err(|TooMany| Error::TooManyLocks { most: held::NOTES })?;
         let waiting = Waiting::with_looks_every_5_ms(timeout);
-        let mut contender = Contender { mutex: self, key, own, spins: 0, races: 0, waiting };
+        let only_tries = timeout == Some(Duration::ZERO);
+        let mut contender = Contender { mutex: self, key, own, spins: 0, races: 0, only_tries, waiting };
         let result = lock_word::take(&mut contender);
         match &result {
             // For people only: when it is lost, the lock is held all the same.
@@ -294,13 +293,14 @@ struct Contender<'a, 'b> {
     spins: u32,
     /// How often the word was another one than a moment before.
     races: u32,
+    only_tries: bool,
     waiting: Waiting,
 }
 
 impl<'a, 'b> Contender<'a, 'b> {
     /// The one that has the lock, and waits for nothing.
     fn of_owner(mutex: &'b Mutex<'a>, key: Key<'b>, own: u64) -> Contender<'a, 'b> {
-        Contender { mutex, key, own, spins: 0, races: 0, waiting: Waiting::new(None) }
+        Contender { mutex, key, own, spins: 0, races: 0, only_tries: false, waiting: Waiting::new(None) }
     }
 }
 
@@ -370,6 +370,10 @@ impl lock_word::Contender for Contender<'_, '_> {
     }
 
     fn is_kept_for_another(&self) -> Result<bool> {
+        // Who only tries would be told that somebody has it; and that one may have given up.
+        if self.only_tries {
+            return Ok(false);
+        }
         let since_ns = self.mutex.waits_since_ns().load()?;
         let is_first = |begun_ns| begun_ns <= since_ns || since_ns == 0 && self.has_waited_long();
         // A moment that has not come yet, of another time namespace or rubbish, is none.

@@ -62,11 +62,11 @@ impl Consumer {
             Some(bytes) => place.copy_out(self.offset(), bytes).map_err(Failure::from),
             None => Err(Failure::Is(Problem::BufferTooSmall { length, buffer: size })),
         };
-        if let Err(error) = copied {
+        if let Err(failure) = copied.and_then(|()| self.take(place, length)) {
             self.side.unlock(place)?;
-            return Err(error);
+            return Err(failure);
         }
-        self.take(place, length)?;
+        self.taken(place)?;
         Ok(length)
     }
 
@@ -91,8 +91,10 @@ impl Consumer {
         let length = self.peeked.ok_or_else(|| Failure::misused("has no message peeked by this handle; peek first"))?;
         self.side.check_turn(place)?;
         place.check(self.offset(), length)?;
+        // While that fails, the message stays.
+        self.take(place, length)?;
         self.peeked = None;
-        self.take(place, length)
+        self.taken(place)
     }
 
     /// Puts the message that is being looked at back, if one is.
@@ -120,6 +122,12 @@ impl Consumer {
         self.side.info(place)
     }
 
+    /// Whether a message is being looked at.
+    #[inline(always)]
+    pub(in crate::data) fn is_looking(&self) -> bool {
+        self.peeked.is_some()
+    }
+
     #[inline(always)]
     fn offset(&self) -> u64 {
         RING + self.side.position + WORD
@@ -142,10 +150,15 @@ impl Consumer {
     /// Takes the first message out, which has this length.
     #[inline(always)]
     fn take(&mut self, place: &impl Place, length: u64) -> Result<()> {
+        let (cursor, position) = (self.side.cursor, self.side.position);
         self.side.step(record_bytes(length));
-        let done = self.side.store_cursor(place, 1);
+        self.side.store_cursor(place, 1).inspect_err(|_| (self.side.cursor, self.side.position) = (cursor, position))
+    }
+
+    /// What follows a message that was taken out.
+    #[inline(always)]
+    fn taken(&mut self, place: &impl Place) -> Result<()> {
         self.side.unlock(place)?;
-        done?;
         sleep::wake(place, Consuming::OTHERS_ASLEEP)
     }
 

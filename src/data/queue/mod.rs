@@ -189,8 +189,9 @@ impl Producer {
     /// `commit`, likewise.
     #[inline(always)]
     pub(crate) fn commit_at_once(&mut self, length: u64) -> Option<()> {
-        let place = at_once(&self.place, self.participant)?;
-        self.member.commit(&place, length).ok()
+        let place = at_once(&self.place, self.participant).filter(|_| self.member.has_reservation())?;
+        let committed = self.member.commit(&place, length).is_ok();
+        (committed || !self.member.has_reservation()).then_some(())
     }
 
     /// Room for a message of `length` bytes, as the address of its first byte, a multiple of 8; others see it once it is
@@ -313,8 +314,9 @@ impl Consumer {
     /// `consume`, likewise.
     #[inline(always)]
     pub(crate) fn consume_at_once(&mut self) -> Option<()> {
-        let place = at_once(&self.place, self.participant)?;
-        self.member.consume(&place).ok()
+        let place = at_once(&self.place, self.participant).filter(|_| self.member.is_looking())?;
+        let consumed = self.member.consume(&place).is_ok();
+        (consumed || !self.member.is_looking()).then_some(())
     }
 
     /// The first message, waiting for one: the address of its first byte, a multiple of 8, and its length. If the side has

@@ -51,11 +51,12 @@ impl Producer {
     ) -> Result<()> {
         let length = message.length() as u64;
         self.room(place, length, timeout)?;
-        if let Err(fault) = place.copy_in(self.offset(), message) {
+        let copied = place.copy_in(self.offset(), message).map_err(Failure::from);
+        if let Err(failure) = copied.and_then(|()| self.append(place, COMMITTED | length, record_bytes(length))) {
             self.side.unlock(place)?;
-            return Err(fault.into());
+            return Err(failure);
         }
-        self.send(place, length)
+        self.sent(place)
     }
 
     /// Room for a message of `length` bytes, as the offset of its first byte, which is a multiple of 8. On a side with
@@ -89,8 +90,10 @@ impl Producer {
             None => return Err(Failure::misused("has no reservation of this handle; reserve first")),
         }
         place.check(self.offset(), length)?;
+        // While that fails, the reservation stays open.
+        self.append(place, COMMITTED | length, record_bytes(length))?;
         self.reserved = None;
-        self.send(place, length)
+        self.sent(place)
     }
 
     /// Gives up the reservation, if one is open.
@@ -135,6 +138,12 @@ impl Producer {
         self.side.info(place)
     }
 
+    /// Whether a reservation is open.
+    #[inline(always)]
+    pub(in crate::data) fn has_reservation(&self) -> bool {
+        self.reserved.is_some()
+    }
+
     #[inline(always)]
     fn offset(&self) -> u64 {
         RING + self.side.position + WORD
@@ -155,14 +164,12 @@ impl Producer {
         Ok(())
     }
 
-    /// Commits the message at the cursor.
+    /// What follows a message that was committed.
     #[inline(always)]
-    fn send(&mut self, place: &impl Place, length: u64) -> Result<()> {
-        let done = self
-            .append(place, COMMITTED | length, record_bytes(length))
-            .and_then(|()| self.side.store_cursor(place, 1));
+    fn sent(&mut self, place: &impl Place) -> Result<()> {
+        let stored = self.side.store_cursor(place, 1);
         self.side.unlock(place)?;
-        done?;
+        stored?;
         sleep::wake(place, Producing::OTHERS_ASLEEP)
     }
 
