@@ -218,7 +218,10 @@ impl<'a> Worker<'a> {
         for _ in 0..self.times(20) {
             let number = self.life.published.load(SeqCst) as u32 + 1;
             let value = self.message_of(QUEUES.len(), number, VALUE).to_vec();
-            self.timed(Op::Publishing, 0, || self.region.publish(CELL, &value)).unwrap();
+            // One whose writer gets no processor for a second is no failure; one that gets none for ever is found out.
+            while let Err(failure) = self.timed(Op::Publishing, 0, || self.region.publish(CELL, &value)) {
+                assert_eq!(failure.code, ETIMEDOUT, "{failure:?}");
+            }
             self.life.published.fetch_add(1, SeqCst);
             self.board.published.fetch_add(1, SeqCst);
             self.idle();
