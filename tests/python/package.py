@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,9 @@ if not os.environ.get("MAPSHARE_INSTALLED"):
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "python"), os.environ.get("PYTHONPATH", "")])
 
 import mapshare  # noqa: E402
+
+# Where a shell has started this in the background, Ctrl-C is ignored, and would be in the Pythons that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PAGE = os.sysconf("SC_PAGESIZE")
 
