@@ -162,6 +162,16 @@ def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
 _held = ctypes.PyDLL(library._name, handle=library._handle)
 
 
+def plain(name: str, *arguments: Any) -> Callable[..., int]:
+    """The function once more, without `check`, which is a place where a signal's handler may raise: it gives codes."""
+    try:
+        function = library[name]
+    except AttributeError:
+        return _missing(name)
+    function.restype, function.argtypes = c_int, arguments
+    return function
+
+
 def quick(name: str, result: Any) -> Callable[..., int]:
     """The function once more, for calls that do not wait and whose speed is measured, at a quarter of the cost: it gives
     codes as they are, other threads do not run meanwhile, and it takes bytes, and what `from_param` and `byref` have

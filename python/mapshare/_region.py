@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, NoReturn, Optional,
 
 from . import _abi
 from ._arguments import MODE_NAMES, access, as_bytes, readable, u32, u64, writable
-from ._handle import Handle, is_gone, settle
+from ._handle import Handle, is_gone, leave, settle
 from ._sharing import Sharing
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Region(Sharing):
             except OSError as error:
                 if error.errno != errno.EBUSY:
                     raise
-                raise BufferError(error.strerror) from None
+                raise BufferError(error.strerror) from error
             lost, self._handle.lost = self._handle.lost, None
         if lost is not None:
             raise lost
@@ -226,11 +226,9 @@ class Region(Sharing):
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        try:
-            self.close()
-        except OSError:
-            if error is None:
-                raise
+        """Closes. When an exception leaves the block and views are still out, that one goes on, and the region is closed
+        once nothing uses it any more."""
+        leave(self.close, error)
 
     def __repr__(self) -> str:
         if self.closed:

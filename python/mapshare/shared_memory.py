@@ -33,6 +33,11 @@ def _make_filename() -> str:
     return _SHM_NAME_PREFIX + secrets.token_hex(4)
 
 
+def _with_slash(name: str) -> str:
+    """The name that the library knows; shm_open takes more slashes in front for one."""
+    return "/" + name.lstrip("/")
+
+
 class SharedMemory:
     """Creates (`create`, at least `size` bytes; a new name when there is none) or attaches to shared memory by name.
 
@@ -54,7 +59,7 @@ class SharedMemory:
             raise ValueError("'name' can only be None if create=True")
         if create:
             while self._region is None:
-                self._name = _make_filename() if name is None else f"/{name}"
+                self._name = _make_filename() if name is None else _with_slash(name)
                 try:
                     self._region = named(self._name, "r+", create=True, exclusive=True, length=size)
                 except FileExistsError:
@@ -62,7 +67,7 @@ class SharedMemory:
                         raise
         else:
             assert name is not None
-            self._name = f"/{name}"
+            self._name = _with_slash(name)
             self._region = named(self._name, "r+")
         self._size = len(self._region)
         self._buf = self._region.view()

@@ -287,6 +287,22 @@ class Life(Test):
         del numbers
         region.close()
 
+    def test_the_end_of_a_block_does_not_hide_the_exception_that_leaves_it(self):
+        region = self.region()
+        with self.assertRaises(KeyError) as caught:
+            with region:
+                view = region.view()
+                raise KeyError("mine")
+        if sys.version_info >= (3, 11):
+            self.assertIn("failed too", caught.exception.__notes__[0])
+        self.assertFalse(region.closed, "it stays open for the view")
+        with self.assertRaises(BufferError) as caught:
+            with region:
+                pass
+        self.assertIsInstance(caught.exception.__cause__, OSError)
+        view.release()
+        region.close()
+
     def test_pickling_is_refused_with_what_to_do_instead(self):
         with self.region() as region:
             self.assertRaisesRegex(TypeError, "Open it by its path", pickle.dumps, region)
