@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any, Callable
@@ -131,10 +132,15 @@ def _load() -> ctypes.CDLL:
 library = _load()
 
 
+# What the library says of NULL, which is what a closed object has.
+_CLOSED = re.compile(r"the token 0x0 is not an open (\w+)(?: handle)?;.*\(EBADF\)")
+
+
 def check(result: int, _function: object, _arguments: object) -> int:
     """Makes an exception of a code: the one errcheck. Python picks the subclass of OSError by the error number."""
     if result < 0:
-        raise OSError(-result, last_error().decode(errors="replace"))
+        text = last_error().decode(errors="replace")
+        raise OSError(-result, _CLOSED.sub(r"the \1 is closed (EBADF)", text))
     return result
 
 

@@ -22,7 +22,12 @@ def opened(
 ) -> Region:
     """A region by any of the opening functions, whose first arguments differ."""
     token = _abi.region_p()
-    function(*first, options, ctypes.sizeof(options), ctypes.byref(token))
+    try:
+        function(*first, options, ctypes.sizeof(options), ctypes.byref(token))
+    except OSError as error:
+        if not name.startswith("<"):
+            error.filename = name
+        raise
     return Region(Handle(token), name, options.access != _abi.READ_ONLY)
 
 

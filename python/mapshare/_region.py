@@ -221,6 +221,7 @@ class Region(Sharing):
         return self._name
 
     def __enter__(self) -> Region:
+        len(self)  # EBADF when it is closed
         return self
 
     def __exit__(
@@ -322,6 +323,14 @@ class Region(Sharing):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self[:])
+
+    def __contains__(self, what: object) -> bool:
+        """Whether a byte (an integer) or a run of bytes is there. It looks through a copy of all bytes."""
+        return what in self[:] if isinstance(what, int) else bytes(memoryview(cast("Buffer", what))) in self[:]
+
+    def __array__(self, *_arguments: object, **_options: object) -> NoReturn:
+        """Python before 3.12 gives numpy no way to the bytes but this one, which would keep a view that nobody sees."""
+        raise TypeError("a region is no array: numpy.frombuffer(region.view(), dtype) is one over its bytes")
 
     def read(self, offset: int = 0, length: Optional[int] = None) -> bytes:
         """A copy of `length` bytes from `offset`; to the end without it. A range that leaves the region is ERANGE."""

@@ -33,8 +33,8 @@ def _make_filename() -> str:
     return _SHM_NAME_PREFIX + secrets.token_hex(4)
 
 
-def _with_slash(name: str) -> str:
-    """The name that the library knows; shm_open takes more slashes in front for one."""
+def _one_slash(name: str) -> str:
+    """The name as the library takes it; shm_open takes several slashes in front for one."""
     return "/" + name.lstrip("/")
 
 
@@ -59,16 +59,16 @@ class SharedMemory:
             raise ValueError("'name' can only be None if create=True")
         if create:
             while self._region is None:
-                self._name = _make_filename() if name is None else _with_slash(name)
+                self._name = _make_filename() if name is None else f"/{name}"
                 try:
-                    self._region = named(self._name, "r+", create=True, exclusive=True, length=size)
+                    self._region = named(_one_slash(self._name), "r+", create=True, exclusive=True, length=size)
                 except FileExistsError:
                     if name is not None:
                         raise
         else:
             assert name is not None
-            self._name = _with_slash(name)
-            self._region = named(self._name, "r+")
+            self._name = f"/{name}"
+            self._region = named(_one_slash(self._name), "r+")
         self._size = len(self._region)
         self._buf = self._region.view()
 
@@ -98,7 +98,7 @@ class SharedMemory:
 
     def unlink(self) -> None:
         """Removes the name: the memory goes when nobody has it any more. FileNotFoundError the second time."""
-        unlink_named(self._name)
+        unlink_named(_one_slash(self._name))
 
     def __del__(self) -> None:
         try:

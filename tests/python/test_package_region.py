@@ -303,6 +303,23 @@ class Life(Test):
         view.release()
         region.close()
 
+    def test_a_closed_region_says_that_it_is_closed(self):
+        region = self.region()
+        region.close()
+        self.assertIn("the region is closed", self.refused("EBADF", region.read, 0, 1).strerror)
+        self.refused("EBADF", region.__enter__)
+        self.assertEqual(self.refused("ENOENT", mapshare.open, self.path("none")).filename, self.path("none"))
+
+    def test_bytes_and_runs_of_bytes_are_looked_for(self):
+        with self.region() as region:
+            region[10:13] = b"abc"
+            self.assertTrue(b"bc" in region and bytearray(b"abc") in region and 97 in region)
+            self.assertFalse(b"ac" in region or 98 + 100 in region)
+            for wrong in ("abc", None):
+                self.assertRaises(TypeError, lambda what=wrong: what in region)
+            self.assertRaises(ValueError, lambda: 256 in region)
+            self.assertRaisesRegex(TypeError, "region.view", region.__array__)
+
     def test_pickling_is_refused_with_what_to_do_instead(self):
         with self.region() as region:
             self.assertRaisesRegex(TypeError, "Open it by its path", pickle.dumps, region)
