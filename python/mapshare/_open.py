@@ -14,6 +14,8 @@ from ._region import Region
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ._arguments import Mode
+
     Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 
@@ -32,7 +34,7 @@ def opened(
 
 
 def open(
-    path: Union[Path, int], mode: str = "r", *, dir_fd: Optional[int] = None, **options: Unpack[OpenOptions]
+    path: Union[Path, int], mode: Mode = "r", *, dir_fd: Optional[int] = None, **options: Unpack[OpenOptions]
 ) -> Region:
     """Opens a file, or what stands behind a descriptor, as a region.
 

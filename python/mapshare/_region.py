@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from ._arguments import Mode
+
     Advice = Literal["normal", "sequential", "random", "will_need", "dont_need", "huge_pages"]
 
 ADVICE = {
@@ -461,7 +463,7 @@ class Region(Sharing):
             self._drop()
             return bool(_abi.mapshare_refresh(self._handle.token))
 
-    def protect(self, mode: str) -> None:
+    def protect(self, mode: Mode) -> None:
         """Takes away ("r") or gives back ("r+", or "c" for a private region) the right to write.
 
         PermissionError for more than it was opened with; OSError EBUSY when views are out that may be written, or while

@@ -16,6 +16,8 @@ from ._waiting import HasFileno, noted, on_socket, resumed
 if TYPE_CHECKING:
     from typing import Literal
 
+    from ._arguments import Mode
+
     Seal = Literal["seal", "shrink", "grow", "write", "future_write"]
 
 SEALS = {
@@ -70,7 +72,7 @@ class Sharing:
 
     _handle: Handle
 
-    def send(self, socket: Union[int, HasFileno], mode: str = "r") -> None:
+    def send(self, socket: Union[int, HasFileno], mode: Mode = "r") -> None:
         """Hands the region to whoever calls `mapshare.receive` at the other end of a connected Unix socket.
 
         `mode` is the most that the receiver may do: "r", "r+" or "c". PermissionError for more than this region grants,
