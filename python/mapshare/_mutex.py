@@ -76,12 +76,16 @@ class OwnerDied(OSError):
                 pass  # unlocked by hand, or forgotten on another thread: the lock then goes with its own
 
 
+def _leave(mutex: Mutex, *_what: object) -> None:
+    mutex.unlock()
+
+
 class _Leave:
     """The method `__exit__` of a lock, without Python code, at whose begin a signal's handler could raise."""
 
     def __get__(self, mutex: Optional[Mutex], _owner: Any) -> Callable[..., None]:
         if mutex is None:
-            return lambda mutex, *_what: mutex.unlock()
+            return _leave
         return cast("Callable[..., None]", partial(LEAVE, mutex._region._handle.token, mutex.offset))
 
 
@@ -148,6 +152,24 @@ class Mutex:
     def unlock(self) -> None:
         """Lets the next one have it."""
         noted_once_more(UNLOCK, self._region._handle.token, self.offset)
+
+    # As threading.Lock calls them.
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """`lock` with the arguments and the result of threading.Lock.acquire: False when it could not be had in time."""
+        try:
+            self.lock(0 if not blocking else None if timeout == -1 else timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """`unlock`."""
+        self.unlock()
+
+    def locked(self) -> bool:
+        """Whether anybody holds it now."""
+        return self.owner().pid != 0
 
     def recover(self) -> None:
         """Says that the data are whole again after `OwnerDied`; until then every next owner is told."""
