@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any, Callable
@@ -131,10 +132,15 @@ def _load() -> ctypes.CDLL:
 library = _load()
 
 
+# What the library says of NULL, which is what a closed object has.
+_CLOSED = re.compile(r"the token 0x0 is not an open (\w+)(?: handle)?;.*\(EBADF\)")
+
+
 def check(result: int, _function: object, _arguments: object) -> int:
     """Makes an exception of a code: the one errcheck. Python picks the subclass of OSError by the error number."""
     if result < 0:
-        raise OSError(-result, last_error().decode(errors="replace"))
+        text = last_error().decode(errors="replace")
+        raise OSError(-result, _CLOSED.sub(r"the \1 is closed (EBADF)", text))
     return result
 
 
@@ -160,6 +166,16 @@ def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
 
 # The same library, but Python's lock is kept during its calls.
 _held = ctypes.PyDLL(library._name, handle=library._handle)
+
+
+def plain(name: str, *arguments: Any) -> Callable[..., int]:
+    """The function once more, without `check`, which is a place where a signal's handler may raise: it gives codes."""
+    try:
+        function = library[name]
+    except AttributeError:
+        return _missing(name)
+    function.restype, function.argtypes = c_int, arguments
+    return function
 
 
 def quick(name: str, result: Any) -> Callable[..., int]:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, SupportsIndex, Tuple, TypedDict, Union
 from . import _abi
 
 if TYPE_CHECKING:
+    from typing import Literal
+
     from typing_extensions import Buffer, Unpack
 
-    __all__ = ["Buffer", "OpenOptions", "Unpack"]
+    Mode = Literal["r", "r+", "c"]
+    __all__ = ["Buffer", "Mode", "OpenOptions", "Unpack"]
 
 MODES = {"r": _abi.READ_ONLY, "r+": _abi.READ_WRITE, "c": _abi.COPY_ON_WRITE}
 MODE_NAMES = {number: name for name, number in MODES.items()}

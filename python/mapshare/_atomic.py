@@ -108,7 +108,7 @@ class Atomic32(_Atomic):
 
 class Atomic64(_Atomic):
     __slots__ = ()
-    __doc__ = (Atomic32.__doc__ or "").replace("2**32", "2**64").replace("4 bytes", "8 bytes")
+    __doc__ = (Atomic32.__doc__ or "").replace("2**32", "2**64").replace("4 bytes", "8 bytes").replace("Atomic32", "Atomic64")
     _bits = 64
     _number = ctypes.c_uint64
 

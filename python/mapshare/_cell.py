@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Value(NamedTuple):
-    """What a cell held, and the how manieth value it was: version 0 is zeros, nothing published yet."""
+    """What a cell held, and its number: the first value that was published is version 1; version 0 is zeros."""
 
     data: bytes
     version: int
@@ -35,7 +35,9 @@ class Cell:
 
     def __init__(self, region: Region, offset: int, length: int) -> None:
         self._region = region
+        #: First byte, counted from the region's start.
         self.offset = u64("offset", offset)
+        #: Bytes of a value.
         self.length = u64("length", length)
 
     @staticmethod

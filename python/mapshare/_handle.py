@@ -48,6 +48,17 @@ def shown(address: int, length: int, given_back: Callable[[], object]) -> Any:
     return array
 
 
+def leave(end: Callable[[], object], error: Optional[BaseException]) -> None:
+    """The end of a `with`: what it raises never takes the place of the exception that leaves the block."""
+    try:
+        end()
+    except (OSError, BufferError) as unable:
+        if error is None:
+            raise
+        if hasattr(error, "add_note"):
+            error.add_note(f"The end of the block failed too: {unable}")
+
+
 class Handle:
     """Owns a token: unmaps it when nothing needs it any more."""
 

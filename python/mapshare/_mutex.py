@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import errno
+from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Optional, Type
+from typing import TYPE_CHECKING, Any, Callable, List, NamedTuple, Optional, Type, cast
 
 from . import _abi
 from ._arguments import u64
 from ._region import Region
-from ._waiting import resumed
+from ._waiting import done, noted, noted_once_more, resumed
+
+LOCK = _abi.plain("mapshare_mutex_lock", _abi.region_p, ctypes.c_uint64, ctypes.c_int64)
+UNLOCK = _abi.plain("mapshare_mutex_unlock", _abi.region_p, ctypes.c_uint64)
+# For the end of a `with`: what it is given beside the lock stands in registers that the function does not read.
+LEAVE = _abi.plain("mapshare_mutex_unlock", _abi.region_p, ctypes.c_uint64, *(3 * (ctypes.py_object,)))
+LEAVE.errcheck = _abi.check  # type: ignore[attr-defined]
 
 
 class Owner(NamedTuple):
@@ -45,7 +52,6 @@ class OwnerDied(OSError):
         self._holds = True
 
     def __enter__(self) -> Mutex:
-        self._holds = False
         return self.mutex
 
     def __exit__(
@@ -56,6 +62,7 @@ class OwnerDied(OSError):
                 self.mutex.recover()
         finally:
             self.mutex.unlock()
+            self._holds = False
 
     def handled(self) -> None:
         """The lock is in other hands: forgetting this exception leaves it alone."""
@@ -67,6 +74,19 @@ class OwnerDied(OSError):
                 self.mutex.unlock()
             except OSError:
                 pass  # unlocked by hand, or forgotten on another thread: the lock then goes with its own
+
+
+def _leave(mutex: Mutex, *_what: object) -> None:
+    mutex.unlock()
+
+
+class _Leave:
+    """The method `__exit__` of a lock, without Python code, at whose begin a signal's handler could raise."""
+
+    def __get__(self, mutex: Optional[Mutex], _owner: Any) -> Callable[..., None]:
+        if mutex is None:
+            return _leave
+        return cast("Callable[..., None]", partial(LEAVE, mutex._region._handle.token, mutex.offset))
 
 
 class Mutex:
@@ -108,17 +128,48 @@ class Mutex:
     def lock(self, timeout: Optional[float] = None) -> None:
         """Waits for the lock. `timeout` is seconds, 0 only tries, None is for ever; TimeoutError when they have passed.
         Ctrl-C ends the wait. `OwnerDied`: you hold it, see there."""
-        died = resumed(
-            "mapshare_mutex_lock",
-            lambda ns: _abi.mapshare_mutex_lock(self._region._handle.token, self.offset, ns),
-            timeout,
-        )
-        if died == _abi.OWNER_DIED:
-            raise OwnerDied(self)
+        self._lock(timeout)
+
+    def _lock(self, timeout: Optional[float]) -> Mutex:
+        """Locks; when a signal's handler raises after that, unlocks again."""
+        codes: List[int] = []
+        try:
+            died = resumed(
+                "mapshare_mutex_lock",
+                lambda ns: noted(codes, LOCK, self._region._handle.token, self.offset, ns),
+                timeout,
+            )
+            if died == _abi.OWNER_DIED:
+                raise OwnerDied(self)
+            return self
+        except OwnerDied:
+            raise
+        except BaseException:
+            if done(codes):
+                UNLOCK(self._region._handle.token, self.offset)
+            raise
 
     def unlock(self) -> None:
         """Lets the next one have it."""
-        _abi.mapshare_mutex_unlock(self._region._handle.token, self.offset)
+        noted_once_more(UNLOCK, self._region._handle.token, self.offset)
+
+    # As threading.Lock calls them.
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """`lock` with the arguments and the result of threading.Lock.acquire: False when it could not be had in time."""
+        try:
+            self.lock(0 if not blocking else None if timeout == -1 else timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """`unlock`."""
+        self.unlock()
+
+    def locked(self) -> bool:
+        """Whether anybody holds it now."""
+        return self.owner().pid != 0
 
     def recover(self) -> None:
         """Says that the data are whole again after `OwnerDied`; until then every next owner is told."""
@@ -132,13 +183,16 @@ class Mutex:
         return Owner(owner.pid, owner.tid, bool(owner.alive), owner.waiters)
 
     def __enter__(self) -> Mutex:
-        self.lock()
-        return self
+        return self._lock(None)
 
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
-        self.unlock()
+    if TYPE_CHECKING:
+
+        def __exit__(
+            self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        ) -> None: ...
+
+    else:
+        __exit__ = _Leave()
 
     def __repr__(self) -> str:
         return f"<mapshare.Mutex at {self.offset} of {self._region!r}>"

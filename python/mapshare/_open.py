@@ -14,6 +14,8 @@ from ._region import Region
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ._arguments import Mode
+
     Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 
@@ -22,12 +24,17 @@ def opened(
 ) -> Region:
     """A region by any of the opening functions, whose first arguments differ."""
     token = _abi.region_p()
-    function(*first, options, ctypes.sizeof(options), ctypes.byref(token))
+    try:
+        function(*first, options, ctypes.sizeof(options), ctypes.byref(token))
+    except OSError as error:
+        if not name.startswith("<"):
+            error.filename = name
+        raise
     return Region(Handle(token), name, options.access != _abi.READ_ONLY)
 
 
 def open(
-    path: Union[Path, int], mode: str = "r", *, dir_fd: Optional[int] = None, **options: Unpack[OpenOptions]
+    path: Union[Path, int], mode: Mode = "r", *, dir_fd: Optional[int] = None, **options: Unpack[OpenOptions]
 ) -> Region:
     """Opens a file, or what stands behind a descriptor, as a region.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optiona
 
 from . import _abi
 from ._arguments import nanoseconds, readable, u64
-from ._handle import is_gone
+from ._handle import is_gone, leave
 from ._region import SHORT, Region
 from ._waiting import again, resumed
 
@@ -68,10 +68,10 @@ class Message:
     up, or stays in the queue. The memoryview is released then: BufferError when something else still uses it.
     """
 
-    __slots__ = ("_queue", "_view", "_reserved", "length")
+    __slots__ = ("_queue", "_view", "_reserved", "_open", "length")
 
     def __init__(self, queue: Queue, view: memoryview, reserved: bool) -> None:
-        self._queue, self._view, self._reserved = queue, view, reserved
+        self._queue, self._view, self._reserved, self._open = queue, view, reserved, True
         #: Bytes to commit: make it less when the message is shorter than what was reserved.
         self.length = len(view)
 
@@ -86,16 +86,38 @@ class Message:
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
+        if error is not None:
+            leave(self.cancel, error)
+            return
+        length = u64("length", self.length)
         self._view.release()
         queue = self._queue
-        if error is not None:
-            _abi.mapshare_queue_cancel(queue._token)
-        elif self._reserved:
-            length = u64("length", self.length)
-            if COMMIT(queue._handle, size_of(length)) < 0:
-                _abi.mapshare_queue_commit(queue._token, length)
-        elif CONSUME(queue._handle) < 0:
-            _abi.mapshare_queue_consume(queue._token)
+        self._open = False
+        try:
+            if self._reserved:
+                if COMMIT(queue._handle, size_of(length)) < 0:
+                    _abi.mapshare_queue_commit(queue._token, length)
+            elif CONSUME(queue._handle) < 0:
+                _abi.mapshare_queue_consume(queue._token)
+        except OSError:
+            self._open = True
+            raise
+
+    def cancel(self) -> None:
+        """Gives up what was reserved; what was peeked stays in the queue. Does nothing after the message's end. One
+        that is forgotten does it too."""
+        if self._open:
+            self._open = False
+            try:
+                _abi.mapshare_queue_cancel(self._queue._token)
+            finally:
+                self._view.release()
+
+    def __del__(self) -> None:
+        try:
+            self.cancel()
+        except (OSError, BufferError, AttributeError, TypeError):
+            pass  # the queue is closed, or another thread's call is in it
 
 
 class _Shown:
@@ -195,7 +217,8 @@ class Queue:
         )
 
     def pop(self, timeout: Optional[float] = None) -> bytes:
-        """Takes the next message; waits while there is none."""
+        """Takes the next message; waits while there is none. At most once: when a signal's handler raises (Ctrl-C) just
+        after the message was taken, it is gone; `peek` leaves it in the queue then."""
         if timeout is not None:
             nanoseconds(timeout)
         try:
@@ -310,7 +333,7 @@ class Queue:
             _abi.mapshare_queue_close(self._token)
         except OSError as error:
             if error.errno == errno.EBUSY:
-                raise BufferError(error.strerror) from None
+                raise BufferError(error.strerror) from error
             self._forget()
             raise
         self._forget()
@@ -352,7 +375,8 @@ class Queue:
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        self.close()
+        """Closes, as `Region` does at the end of its block."""
+        leave(self.close, error)
 
     def __del__(self) -> None:
         try:
@@ -364,4 +388,6 @@ class Queue:
         raise TypeError("a queue cannot be pickled: open it in the other process, in a region of the same file or name")
 
     def __repr__(self) -> str:
+        if not self._token:
+            return f"<closed mapshare.Queue, {self._role} in {self._region!r}>"
         return f"<mapshare.Queue, {self._role} in {self._region!r}>"

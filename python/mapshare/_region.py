@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, NoReturn, Optional,
 
 from . import _abi
 from ._arguments import MODE_NAMES, access, as_bytes, readable, u32, u64, writable
-from ._handle import Handle, is_gone, settle
+from ._handle import Handle, is_gone, leave, settle
 from ._sharing import Sharing
 
 if TYPE_CHECKING:
     from typing import Literal, SupportsIndex
 
     from typing_extensions import Buffer
+
+    from ._arguments import Mode
 
     Advice = Literal["normal", "sequential", "random", "will_need", "dont_need", "huge_pages"]
 
@@ -205,7 +207,7 @@ class Region(Sharing):
             except OSError as error:
                 if error.errno != errno.EBUSY:
                     raise
-                raise BufferError(error.strerror) from None
+                raise BufferError(error.strerror) from error
             lost, self._handle.lost = self._handle.lost, None
         if lost is not None:
             raise lost
@@ -221,16 +223,15 @@ class Region(Sharing):
         return self._name
 
     def __enter__(self) -> Region:
+        len(self)  # EBADF when it is closed
         return self
 
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        try:
-            self.close()
-        except OSError:
-            if error is None:
-                raise
+        """Closes. When an exception leaves the block and views are still out, that one goes on, and the region is closed
+        once nothing uses it any more."""
+        leave(self.close, error)
 
     def __repr__(self) -> str:
         if self.closed:
@@ -324,6 +325,14 @@ class Region(Sharing):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self[:])
+
+    def __contains__(self, what: object) -> bool:
+        """Whether a byte (an integer) or a run of bytes is there. It looks through a copy of all bytes."""
+        return what in self[:] if isinstance(what, int) else bytes(memoryview(cast("Buffer", what))) in self[:]
+
+    def __array__(self, *_arguments: object, **_options: object) -> NoReturn:
+        """Python before 3.12 gives numpy no way to the bytes but this one, which would keep a view that nobody sees."""
+        raise TypeError("a region is no array: numpy.frombuffer(region.view(), dtype) is one over its bytes")
 
     def read(self, offset: int = 0, length: Optional[int] = None) -> bytes:
         """A copy of `length` bytes from `offset`; to the end without it. A range that leaves the region is ERANGE."""
@@ -454,7 +463,7 @@ class Region(Sharing):
             self._drop()
             return bool(_abi.mapshare_refresh(self._handle.token))
 
-    def protect(self, mode: str) -> None:
+    def protect(self, mode: Mode) -> None:
         """Takes away ("r") or gives back ("r+", or "c" for a private region) the right to write.
 
         PermissionError for more than it was opened with; OSError EBUSY when views are out that may be written, or while

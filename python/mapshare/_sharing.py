@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import select
+import warnings
 from types import TracebackType
-from typing import TYPE_CHECKING, Optional, Type, Union
+from typing import TYPE_CHECKING, List, Optional, Type, Union
 
 from . import _abi
 from ._arguments import access, u64
 from ._handle import Handle
-from ._waiting import HasFileno, on_socket, resumed
+from ._waiting import HasFileno, noted, on_socket, resumed
 
 if TYPE_CHECKING:
     from typing import Literal
+
+    from ._arguments import Mode
 
     Seal = Literal["seal", "shrink", "grow", "write", "future_write"]
 
@@ -25,17 +29,32 @@ SEALS = {
 }
 
 
-class RangeLock:
-    """A lock that `Region.lock_range` has taken: a context manager that unlocks at its end."""
+_RANGE = _abi.region_p, ctypes.c_uint64, ctypes.c_uint64
+LOCK = _abi.plain("mapshare_lock_range", *_RANGE, ctypes.c_uint32, ctypes.c_int64)
+UNLOCK = _abi.plain("mapshare_unlock_range", *_RANGE)
 
-    __slots__ = ("_handle", "_offset", "_length")
+
+class RangeLock:
+    """A lock that `Region.lock_range` has taken: a context manager that unlocks at its end. One that is forgotten
+    unlocks, with a ResourceWarning: keep it as long as the lock is needed."""
+
+    __slots__ = ("_handle", "_offset", "_length", "_locked", "_unlocked")
 
     def __init__(self, handle: Handle, offset: int, length: int) -> None:
         self._handle, self._offset, self._length = handle, offset, length
+        # The codes of what was called.
+        self._unlocked: List[int] = []
+        self._locked: List[int] = []
 
     def unlock(self) -> None:
         """On the thread that locked. PermissionError when it is unlocked already."""
-        _abi.mapshare_unlock_range(self._handle.token, self._offset, self._length)
+        noted(self._unlocked, UNLOCK, self._handle.token, self._offset, self._length)
+
+    def __del__(self) -> None:
+        # Also when a signal's handler raised before anybody could have it, or at the begin of `__exit__`.
+        if 0 in getattr(self, "_locked", ()) and 0 not in self._unlocked:
+            if UNLOCK(self._handle.token, self._offset, self._length) == 0:
+                warnings.warn("a lock of a range was forgotten, and is unlocked", ResourceWarning, source=self)
 
     def __enter__(self) -> RangeLock:
         return self
@@ -53,7 +72,7 @@ class Sharing:
 
     _handle: Handle
 
-    def send(self, socket: Union[int, HasFileno], mode: str = "r") -> None:
+    def send(self, socket: Union[int, HasFileno], mode: Mode = "r") -> None:
         """Hands the region to whoever calls `mapshare.receive` at the other end of a connected Unix socket.
 
         `mode` is the most that the receiver may do: "r", "r+" or "c". PermissionError for more than this region grants,
@@ -91,9 +110,10 @@ class Sharing:
         """
         start, count = u64("offset", offset), u64("length", length)
         mode = _abi.LOCK_SHARED if shared else _abi.LOCK_EXCLUSIVE
+        lock = RangeLock(self._handle, start, count)
         resumed(
             "mapshare_lock_range",
-            lambda ns: _abi.mapshare_lock_range(self._handle.token, start, count, mode, ns),
+            lambda ns: noted(lock._locked, LOCK, self._handle.token, start, count, mode, ns),
             timeout,
         )
-        return RangeLock(self._handle, start, count)
+        return lock

@@ -15,6 +15,8 @@ from ._waiting import HasFileno, on_socket
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ._arguments import Mode
+
 
 def _name(name: Union[str, bytes]) -> bytes:
     encoded = os.fsencode(name)
@@ -23,7 +25,7 @@ def _name(name: Union[str, bytes]) -> bytes:
     return encoded
 
 
-def named(name: Union[str, bytes], mode: str = "r", **options: Unpack[OpenOptions]) -> Region:
+def named(name: Union[str, bytes], mode: Mode = "r", **options: Unpack[OpenOptions]) -> Region:
     """Opens shared memory by its name, which is that of shm_open and of multiprocessing.shared_memory.
 
     The name has no slash, but for one in front that may be left out. With ``create`` it is made, complete before
@@ -63,7 +65,7 @@ def anonymous(length: int, /, **options: Unpack[OpenOptions]) -> Region:
     return opened(_abi.mapshare_open_anonymous, (), options_of("r+", options), "<anonymous>")
 
 
-def receive(socket: Union[int, HasFileno], mode: str = "r", **options: Unpack[OpenOptions]) -> Region:
+def receive(socket: Union[int, HasFileno], mode: Mode = "r", **options: Unpack[OpenOptions]) -> Region:
     """Takes a region that another process has sent with `Region.send`, from the other end of its Unix socket.
 
     ``offset`` and ``length`` count inside what was handed over; 0 and 0 are all of it. PermissionError for more than

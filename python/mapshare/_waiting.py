@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import select
 import time
-from typing import Callable, Optional, Protocol, TypeVar, Union
+from typing import Callable, List, Optional, Protocol, TypeVar, Union
 
+from . import _abi
 from ._arguments import nanoseconds
 
 
@@ -36,6 +37,29 @@ def resumed(what: str, call: Callable[[int], Result], timeout: Optional[float]) 
             if end is not None and time.monotonic_ns() >= end:
                 text = f"{what}: {timeout} s have passed (ETIMEDOUT)"
                 raise TimeoutError(errno.ETIMEDOUT, text) from None
+
+
+def noted(codes: List[int], function: Callable[..., int], *arguments: object) -> int:
+    """Calls a function that gives codes and notes its code, without a place in between where a signal's handler may
+    raise: it is list.extend that calls. OSError for a code that is one."""
+    codes.extend(map(function, *((argument,) for argument in arguments)))
+    return _abi.check(codes[-1], None, None)
+
+
+def done(codes: List[int]) -> bool:
+    """Whether the last call that was noted did what it is for."""
+    return bool(codes) and codes[-1] >= 0
+
+
+def noted_once_more(function: Callable[..., int], *arguments: object) -> None:
+    """Calls, and does so again when a signal's handler raised before the call."""
+    codes: List[int] = []
+    try:
+        noted(codes, function, *arguments)
+    except BaseException:
+        if not codes:
+            noted(codes, function, *arguments)
+        raise
 
 
 def again(call: Callable[[], Result]) -> Result:

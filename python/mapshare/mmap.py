@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer, Self
 
+    from ._arguments import Mode
+
 _READ_WRITE = _std.PROT_READ | _std.PROT_WRITE
 _ACCESSES = {_std.ACCESS_DEFAULT: "ACCESS_DEFAULT", _std.ACCESS_READ: "ACCESS_READ", _std.ACCESS_WRITE: "ACCESS_WRITE"}
 _ACCESSES[_std.ACCESS_COPY] = "ACCESS_COPY"
@@ -99,7 +101,7 @@ class mmap:
         self = super().__new__(cls)
         self._access, self._position, self._offset = access, 0, offset
         self._sized, self._tracked = fileno != -1 and trackfd, trackfd
-        mode = "c" if flags & _std.MAP_PRIVATE else "r+" if prot & _std.PROT_WRITE else "r"
+        mode: Mode = "c" if flags & _std.MAP_PRIVATE else "r+" if prot & _std.PROT_WRITE else "r"
         self._shared = mode == "r+"
         populate = bool(flags & getattr(_std, "MAP_POPULATE", 0))
         if fileno == -1 or flags & _std.MAP_ANONYMOUS:

@@ -33,6 +33,11 @@ def _make_filename() -> str:
     return _SHM_NAME_PREFIX + secrets.token_hex(4)
 
 
+def _one_slash(name: str) -> str:
+    """The name as the library takes it; shm_open takes several slashes in front for one."""
+    return "/" + name.lstrip("/")
+
+
 class SharedMemory:
     """Creates (`create`, at least `size` bytes; a new name when there is none) or attaches to shared memory by name.
 
@@ -56,14 +61,14 @@ class SharedMemory:
             while self._region is None:
                 self._name = _make_filename() if name is None else f"/{name}"
                 try:
-                    self._region = named(self._name, "r+", create=True, exclusive=True, length=size)
+                    self._region = named(_one_slash(self._name), "r+", create=True, exclusive=True, length=size)
                 except FileExistsError:
                     if name is not None:
                         raise
         else:
             assert name is not None
             self._name = f"/{name}"
-            self._region = named(self._name, "r+")
+            self._region = named(_one_slash(self._name), "r+")
         self._size = len(self._region)
         self._buf = self._region.view()
 
@@ -93,7 +98,7 @@ class SharedMemory:
 
     def unlink(self) -> None:
         """Removes the name: the memory goes when nobody has it any more. FileNotFoundError the second time."""
-        unlink_named(self._name)
+        unlink_named(_one_slash(self._name))
 
     def __del__(self) -> None:
         try:

@@ -13,7 +13,7 @@ from unittest import mock
 from package import Test
 
 import mapshare
-from mapshare import _abi
+from mapshare import _abi, _mutex
 
 
 def stand_in(**functions):
@@ -39,9 +39,13 @@ class Mutexes(Test):
 
             return called
 
-        patch = stand_in(**{f"mutex_{name}": call(name) for name in ("init", "lock", "unlock", "recover")})
-        patch.start()
-        self.addCleanup(patch.stop)
+        unlock = call("unlock")
+        for patch in (
+            stand_in(mutex_init=call("init"), mutex_recover=call("recover")),
+            mock.patch.multiple(_mutex, LOCK=call("lock"), UNLOCK=unlock, LEAVE=unlock),
+        ):
+            patch.start()
+            self.addCleanup(patch.stop)
         self.region_ = self.region()
         self.addCleanup(self.region_.close)
         self.mutex = mapshare.Mutex.create(self.region_, 128)

@@ -287,6 +287,39 @@ class Life(Test):
         del numbers
         region.close()
 
+    def test_the_end_of_a_block_does_not_hide_the_exception_that_leaves_it(self):
+        region = self.region()
+        with self.assertRaises(KeyError) as caught:
+            with region:
+                view = region.view()
+                raise KeyError("mine")
+        if sys.version_info >= (3, 11):
+            self.assertIn("failed too", caught.exception.__notes__[0])
+        self.assertFalse(region.closed, "it stays open for the view")
+        with self.assertRaises(BufferError) as caught:
+            with region:
+                pass
+        self.assertIsInstance(caught.exception.__cause__, OSError)
+        view.release()
+        region.close()
+
+    def test_a_closed_region_says_that_it_is_closed(self):
+        region = self.region()
+        region.close()
+        self.assertIn("the region is closed", self.refused("EBADF", region.read, 0, 1).strerror)
+        self.refused("EBADF", region.__enter__)
+        self.assertEqual(self.refused("ENOENT", mapshare.open, self.path("none")).filename, self.path("none"))
+
+    def test_bytes_and_runs_of_bytes_are_looked_for(self):
+        with self.region() as region:
+            region[10:13] = b"abc"
+            self.assertTrue(b"bc" in region and bytearray(b"abc") in region and 97 in region)
+            self.assertFalse(b"ac" in region or 98 + 100 in region)
+            for wrong in ("abc", None):
+                self.assertRaises(TypeError, lambda what=wrong: what in region)
+            self.assertRaises(ValueError, lambda: 256 in region)
+            self.assertRaisesRegex(TypeError, "region.view", region.__array__)
+
     def test_pickling_is_refused_with_what_to_do_instead(self):
         with self.region() as region:
             self.assertRaisesRegex(TypeError, "Open it by its path", pickle.dumps, region)

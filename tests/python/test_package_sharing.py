@@ -245,5 +245,19 @@ class Atomics(Test):
             self.assertEqual(child.communicate(timeout=30)[0], "interrupted 3\n")
 
 
+
+class Slashes(Test):
+    def test_shared_memory_takes_a_slash_in_front_as_the_standard_library_does(self):
+        from mapshare.shared_memory import SharedMemory
+
+        memory = SharedMemory(f"/mapshare-slash-{os.getpid()}", create=True, size=4)
+        self.addCleanup(memory.close)
+        self.addCleanup(memory.unlink)
+        same = SharedMemory(memory.name)
+        same.buf[0] = 7
+        self.assertEqual((memory.name[0], memory.buf[0]), ("/", 7))
+        same.close()
+
+
 if __name__ == "__main__":
     unittest.main()
