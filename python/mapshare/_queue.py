@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import time
 import weakref
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, cast
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, cast
 
 from . import _abi
 from ._arguments import nanoseconds, readable, u64
@@ -61,6 +62,18 @@ class QueueInfo(NamedTuple):
     consumers: int
 
 
+def when_free(call: Callable[[], object]) -> None:
+    """Calls until no other thread is in the object: while a message is in place, all that it can be told there is so."""
+    while True:
+        try:
+            call()
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            time.sleep(0)
+
+
 class Message:
     """A message in place: a context manager that gives its memoryview, without a copy.
 
@@ -96,9 +109,9 @@ class Message:
         try:
             if self._reserved:
                 if COMMIT(queue._handle, size_of(length)) < 0:
-                    _abi.mapshare_queue_commit(queue._token, length)
+                    when_free(lambda: _abi.mapshare_queue_commit(queue._token, length))
             elif CONSUME(queue._handle) < 0:
-                _abi.mapshare_queue_consume(queue._token)
+                when_free(lambda: _abi.mapshare_queue_consume(queue._token))
         except OSError:
             self._open = True
             raise
@@ -109,7 +122,7 @@ class Message:
         if self._open:
             self._open = False
             try:
-                _abi.mapshare_queue_cancel(self._queue._token)
+                when_free(lambda: _abi.mapshare_queue_cancel(self._queue._token))
             finally:
                 self._view.release()
 
