@@ -39,13 +39,17 @@ class Signals(Test):
     def interrupted(self, work, check):
         """Does the work over and over while signals come at all moments, and checks after each that came into it."""
         hits, end = 0, time.monotonic() + SECONDS
+
+        def rounds():
+            while time.monotonic() < end:
+                self.armed = True  # also after one that was lost in a __del__, as Python does
+                work()
+            self.armed = False
+
         signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.00013)
         while time.monotonic() < end:
             try:
-                while time.monotonic() < end:
-                    self.armed = True  # also after one that was lost in a __del__, as Python does
-                    work()
-                self.armed = False
+                rounds()
             except Interrupted:
                 hits += 1
             check()
