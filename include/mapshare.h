@@ -861,8 +861,8 @@ const uint64_t *mapshare_lost_count(void);
  *   -EBADF:  not an open region.
  *   -EINVAL: length is 0, or the region is copy-on-write.
  *   -EACCES: the region is read-only.
- *   -EBUSY:  views are out, and length cuts bytes from one of them or is more than the reserve; or it would have to
- *            wait for a call that sleeps in the region.
+ *   -EBUSY:  views are out or queue handles open, and length cuts bytes from one of them or is more than the reserve; a
+ *            lock is held that it would cut away; or it would have to wait for a call that sleeps in the region.
  *   -ENOSPC: no room on the file system, or the file would pass its limit or RLIMIT_FSIZE.
  *   -ENOMEM: no address space for a length beyond the reserve, or RLIMIT_MEMLOCK is met.
  *   -EPERM:  a seal forbids it.
@@ -1426,7 +1426,8 @@ int mapshare_mutex_init(struct mapshare_region *region, uint64_t offset);
  *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
  *
  * Who comes first gets a free lock, but one that waits is not passed over for long: after 20 milliseconds the lock is
- * kept for it when it is freed, for 5 milliseconds at most; until then others find it held.
+ * kept for it when it is freed, for 5 milliseconds at most, in which others that wait go on waiting. Who only tries
+ * gets it.
  *
  * Threads: any. What an owner wrote before it freed the lock, the next one sees. While a call waits, mapshare_unmap and
  * all else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is.
@@ -1478,7 +1479,7 @@ int mapshare_mutex_owner(struct mapshare_region *region,
                          size_t owner_size);
 
 /**
- * How many bytes a cell takes.
+ * How many bytes a cell takes: a head of 128, and the value 4 to 16 times over, each rounded up to 64.
  *
  * @param value_length  Bytes of its values.
  * @return The bytes, a multiple of 64, or
@@ -1584,9 +1585,10 @@ int mapshare_cell_wait(struct mapshare_region *region, uint64_t offset, uint64_t
 /**
  * How many bytes a queue takes.
  *
- * @param capacity  Bytes of message space: a message takes its own, rounded up to 8, and 8 more. A message of up to
- *                  capacity bytes always fits into an empty queue; one of more than half of that may have to wait there
- *                  until a consumer comes by, since it lies in one piece and may have to begin at the front.
+ * @param capacity  The longest message, in bytes. A message takes its own bytes, rounded up to 8, and 8 more, of a ring
+ *                  of capacity + 16, rounded up to 64; so what is in it may be more bytes than capacity. One of up to
+ *                  capacity bytes always fits into an empty queue; one of more than half of that may have to wait
+ *                  there until a consumer comes by, since it lies in one piece and may have to begin at the front.
  * @return The bytes, a multiple of 64, or
  *   -EINVAL: capacity is 0.
  *   -ERANGE: capacity is more than 2^56.
@@ -1609,6 +1611,7 @@ int64_t mapshare_queue_footprint(uint64_t capacity);
  *   -EINVAL: offset is not a multiple of 64, capacity is 0, a flag is unknown, or the region is copy-on-write.
  *   -EACCES: the region is read-only.
  *   -EEXIST: a queue stands there already. Of several that make one at the same time, one gets 0 and the others this.
+ *            To make it anew, close its handles in all processes first: they go on as if it were the one they know.
  *   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a queue of another version.
  *   -EBUSY:  another process is making the queue and does not get on with it; or as mapshare_mutex_init.
  *   -ERANGE: the queue would leave the region, or capacity is more than 2^56.
@@ -1655,7 +1658,8 @@ int mapshare_queue_open(struct mapshare_region *region,
  *   -EBADF:  not an open handle of this process.
  *   -EINVAL: message is NULL; the handle is a consumer's; it has a reservation open.
  *   -EMSGSIZE: length is more than the queue's capacity.
- *   -ETIMEDOUT: there was no room in that time. -EINTR: a signal handler ran; call again to go on waiting.
+ *   -ETIMEDOUT: there was no room in that time; with timeout_ns 0 also when another producer is just at it.
+ *   -EINTR: a signal handler ran; call again to go on waiting.
  *   -EPIPE:  mapshare_queue_end was called.
  *   -EBUSY:  another call is under way on this handle.
  *   -EDEADLK: the thread has a reservation open by another handle, or this is a handler that interrupted it pushing.
@@ -1678,7 +1682,8 @@ int mapshare_queue_push(struct mapshare_queue *queue, const void *message, size_
  *   -EBADF:  not an open handle of this process.
  *   -EINVAL: buffer is NULL; the handle is a producer's; it has a message peeked.
  *   -EMSGSIZE: the message is longer than capacity. It stays the first one; mapshare_queue_peek tells its length.
- *   -ETIMEDOUT: there was no message in that time. -EINTR: a signal handler ran; call again to go on waiting.
+ *   -ETIMEDOUT: there was no message in that time; with timeout_ns 0 also when another consumer is just at it.
+ *   -EINTR: a signal handler ran; call again to go on waiting.
  *   -EPIPE:  mapshare_queue_end was called, and all messages have been popped.
  *   -EBUSY:  another call is under way on this handle.
  *   -EDEADLK: the thread has a message peeked by another handle, or this is a handler that interrupted it popping.

@@ -78,8 +78,8 @@ pub extern "C" fn mapshare_mutex_init(region: *mut mapshare_region, offset: u64)
 ///   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
 ///
 /// Who comes first gets a free lock, but one that waits is not passed over for long: after 20 milliseconds the lock is
-/// kept for it when it is freed, for 5 milliseconds at most, in which others that wait go on waiting. Who only tries gets
-/// it.
+/// kept for it when it is freed, for 5 milliseconds at most, in which others that wait go on waiting. Who only tries
+/// gets it.
 ///
 /// Threads: any. What an owner wrote before it freed the lock, the next one sees. While a call waits, mapshare_unmap and
 /// all else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is.

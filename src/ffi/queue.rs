@@ -115,10 +115,10 @@ fn consumer<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Consumer) -> Re
 
 /// How many bytes a queue takes.
 ///
-/// @param capacity  The longest message, in bytes. A message takes its own bytes, rounded up to 8, and 8 more, of a ring of
-///                  capacity + 16, rounded up to 64; so the messages in it may be more bytes than capacity. One of up to
-///                  capacity bytes always fits into an empty queue; one of more than half of that may have to wait there
-///                  until a consumer comes by, since it lies in one piece and may have to begin at the front.
+/// @param capacity  The longest message, in bytes. A message takes its own bytes, rounded up to 8, and 8 more, of a ring
+///                  of capacity + 16, rounded up to 64; so what is in it may be more bytes than capacity. One of up to
+///                  capacity bytes always fits into an empty queue; one of more than half of that may have to wait
+///                  there until a consumer comes by, since it lies in one piece and may have to begin at the front.
 /// @return The bytes, a multiple of 64, or
 ///   -EINVAL: capacity is 0.
 ///   -ERANGE: capacity is more than 2^56.
