@@ -4,7 +4,7 @@
 //! A first child is led through the operation instruction by instruction, which tells where it comes by. Then for each of
 //! these places a fresh child runs into a breakpoint there, and is killed. Every place is each instruction each time that
 //! it comes by, but of one in a loop that goes round more often the first and the last five times; that is when
-//! MAPSHARE_EVERY_STEP is set. Else it is its first and its last time, and of these one in ten.
+//! MAPSHARE_EVERY_STEP is set. Else it is its first and its last time, and of these one in ten, in a debug build one in sixty.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -104,7 +104,7 @@ impl<T, V: Verdict, P: Fn() -> T, O: Fn(&T), B: FnMut(), A: FnMut(Place) -> V> K
     /// How many places there were.
     pub(crate) fn at_every_instruction(mut self) -> usize {
         let (places, end) = self.places();
-        for &place in places.iter().filter(|place| is_all() || place.number % 10 == 0 || place.is_end) {
+        for &place in places.iter().filter(|place| is_all() || place.number % SAMPLE == 0 || place.is_end) {
             self.kill_at(place, end);
         }
         places.len()
@@ -116,7 +116,7 @@ impl<T, V: Verdict, P: Fn() -> T, O: Fn(&T), B: FnMut(), A: FnMut(Place) -> V> K
         let (places, end) = self.places();
         let first = places.partition_point(|&place| !self.kill_at(place, end));
         let done = &places[first..];
-        for &place in done.iter().step_by(if is_all() { step } else { 10 * step }) {
+        for &place in done.iter().step_by(if is_all() { step } else { SAMPLE * step }) {
             self.kill_at(place, end);
         }
         done.len()
@@ -154,6 +154,9 @@ impl<T, V: Verdict, P: Fn() -> T, O: Fn(&T), B: FnMut(), A: FnMut(Place) -> V> K
         panic!("survivors were late {PATIENCE} times: {place:?} of {}", end.number);
     }
 }
+
+/// One place of so many is enough when not all are asked for. Unoptimised code has many times the instructions.
+const SAMPLE: usize = if cfg!(debug_assertions) { 60 } else { 10 };
 
 fn is_all() -> bool {
     std::env::var_os("MAPSHARE_EVERY_STEP").is_some()
