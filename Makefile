@@ -24,7 +24,7 @@ EXAMPLES := $(patsubst c_examples/%.c,build/examples/%,$(wildcard c_examples/*.c
 CFLAGS   ?= -O2
 WARNINGS := -std=c99 -Wall -Wextra -Werror -pedantic
 
-.PHONY: all help examples demo test bench check header man baseline sanitize models aarch64 cargo-c stage install \
+.PHONY: all help examples demo test bench check header man baseline sanitize models miri aarch64 cargo-c stage install \
         installcheck uninstall clean
 .DELETE_ON_ERROR:
 
@@ -95,6 +95,8 @@ sanitize:
 
 models:
 	cd tests/loom && RUSTFLAGS="--cfg loom" $(CARGO) test --release --target-dir $(abspath $(TARGET))/loom
+
+miri:
 	.ci/miri
 
 aarch64:
