@@ -73,6 +73,27 @@ fn a_region_whose_queue_was_cut_away_can_be_unmapped() {
 }
 
 #[test]
+fn another_thread_closes_what_was_cut_away() {
+    for door in DOORS {
+        let folder = Folder::new();
+        let region = open(door, &folder);
+        region.init_queue(2 * PAGE, 1000, 0).unwrap();
+        let (mut producer, mut consumer) = (region.producer(2 * PAGE).unwrap(), region.consumer(2 * PAGE).unwrap());
+        producer.push(&[1; 8], 0).unwrap();
+        producer.reserve(8, 0).unwrap();
+        consumer.peek(0).unwrap();
+        files::set_length(&folder.join("file"), PAGE);
+        // This thread, whose turns they are, goes on.
+        thread::scope(|scope| {
+            let closed = scope.spawn(|| (producer.close(), consumer.close())).join().unwrap();
+            refused(closed.0, ENXIO, &[]);
+            refused(closed.1, ENXIO, &[]);
+        });
+        is_free(region);
+    }
+}
+
+#[test]
 fn who_only_tries_gets_what_one_that_gave_up_had_waited_for() {
     for door in DOORS {
         let folder = Folder::new();

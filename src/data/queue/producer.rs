@@ -113,7 +113,7 @@ impl Producer {
         self.cancel(place)?;
         let deadline = Deadline::after(timeout, place);
         self.side.lock(place, deadline)?;
-        // ORDER: Release, partner Consumer::look_again: every message before it.
+        // ORDER: Release, partner Consumer::find_or_end: every message before it.
         let ended = place.store_u32(ENDED, 1, Release);
         self.side.unlock(place)?;
         ended?;
@@ -230,7 +230,7 @@ impl Producer {
     #[inline(always)]
     fn append(&mut self, place: &impl Place, word: u64, bytes: u64) -> Result<()> {
         place.store_u64(RING + self.side.after(bytes), 0, Relaxed)?;
-        // ORDER: Release, partner Side::record: the message and the 0 behind it.
+        // ORDER: Release, partner Side::message: the message and the 0 behind it.
         place.store_u64(RING + self.side.position, word, Release)?;
         self.side.step(bytes);
         Ok(())

@@ -141,7 +141,7 @@ impl<R: Role> Side<R> {
     /// The length of the message at the cursor, or the word that stands there instead. It is read once.
     #[inline(always)]
     pub(super) fn message(&self, place: &impl Place) -> Result<core::result::Result<u64, u64>> {
-        // ORDER: Acquire, partner commit: the bytes behind the word, and the 0 behind those.
+        // ORDER: Acquire, partner Producer::append: the bytes behind the word, and the 0 behind those.
         let word = place.load_u64(RING + self.position, Acquire)?;
         // A message's word has no other bit, so that all that is none is larger than the ring.
         let length = word ^ COMMITTED;
