@@ -33,6 +33,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "ffi",
         &[
             "region",
+            "sync",
             "error",
             "mem::hazard",
             "mem::atomic",
@@ -59,6 +60,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "Result",
             "Sides",
             "View",
+            "Words",
         ],
     ),
 ];

@@ -10,11 +10,12 @@ use super::memory::{Fault, Liveness, Locks, Memory, Woken};
 use crate::error::{Error, Problem, Result};
 use crate::mem::atomic::{Ordering, fence};
 use crate::mem::buffer::{Copying, Destination, Source};
+use crate::mem::hazard::Caller;
 use crate::mem::pinned::Pinned;
 use crate::mem::word::{Atomic, Operation, Word, Words};
 use crate::mem::{fence as asymmetric, held};
 use crate::sync::liveness;
-use crate::sync::mutex::{Locked, Mutex};
+use crate::sync::mutex::{self, Locked, Mutex};
 use crate::sync::wait;
 pub(super) use at_once::AtOnce;
 use std::cell::Cell;
@@ -144,6 +145,15 @@ impl<W: Holder> InRegion<W> {
         operation: Operation<T>,
     ) -> core::result::Result<T, Fault> {
         word.perform(operation).map_err(|error| self.keep(error))
+    }
+
+    /// An attempt on a lock, if accesses need not look for lost pages.
+    #[inline(always)]
+    fn at_once(&self, attempt: impl FnOnce(Caller) -> mutex::AtOnce) -> mutex::AtOnce {
+        match Caller::known() {
+            Some(caller) if self.is_plain.get() => attempt(caller),
+            _ => mutex::AtOnce::Hindered,
+        }
     }
 
     #[cold]
@@ -328,20 +338,23 @@ impl<W: Holder> Locks for InRegion<W> {
     fn lock(&self, offset: u64, timeout: impl FnOnce() -> Option<Duration>) -> core::result::Result<(), Failure> {
         let words = self.holder.words();
         let words = words.part(offset, Mutex::SIZE);
-        if self.is_plain.get() && Mutex::lock_at_once(words) {
-            return Ok(());
+        match self.at_once(|caller| Mutex::lock_at_once(words, caller)) {
+            mutex::AtOnce::Done => Ok(()),
+            mutex::AtOnce::Hindered => self.lock_patiently(words, timeout()),
+            mutex::AtOnce::Doubtful => Ok(Mutex::check(words).map_err(|error| self.keep(error))?),
         }
-        self.lock_patiently(words, timeout())
     }
 
     #[inline(always)]
     fn unlock(&self, offset: u64) -> core::result::Result<(), Fault> {
         let words = self.holder.words();
         let words = words.part(offset, Mutex::SIZE);
-        if self.is_plain.get() && Mutex::unlock_at_once(words) {
-            return Ok(());
-        }
-        unlock_patiently(words).map_err(|error| self.keep(error))
+        let unlocked = match self.at_once(|caller| Mutex::unlock_at_once(words, caller)) {
+            mutex::AtOnce::Done => Ok(()),
+            mutex::AtOnce::Hindered => unlock_patiently(words),
+            mutex::AtOnce::Doubtful => Mutex::check(words),
+        };
+        unlocked.map_err(|error| self.keep(error))
     }
 
     #[inline(always)]

@@ -87,7 +87,7 @@ pub unsafe extern "C" fn mapshare_cell_publish(
 fn publishes_at_once(region: *mut mapshare_region, offset: u64, value: Source, copying: Copying) -> bool {
     let Some(open) = enter_at_once(region).filter(|_| !value.is_null()) else { return false };
     let Some(words) = open.words_from_at_once(offset, Cell::HEADER) else { return false };
-    Cell::publish_at_once(words, value, copying).is_some()
+    Cell::publish_at_once(words, value, copying, open.caller()).is_some()
 }
 
 /// A publishing that is long, or that something is in the way of: as `read` of access.rs.
@@ -169,7 +169,7 @@ pub unsafe extern "C" fn mapshare_cell_read(
 #[inline(always)]
 fn reads_at_once(region: *mut mapshare_region, offset: u64, value: Destination, copying: Copying) -> Option<u64> {
     let open = enter_at_once(region).filter(|_| !value.is_null())?;
-    Cell::read_at_once(open.words_from_at_once(offset, Cell::HEADER)?, value, copying)
+    Cell::read_at_once(open.words_from_at_once(offset, Cell::HEADER)?, value, copying, open.caller())
 }
 
 /// As `publish`, for a reading.

@@ -4,8 +4,10 @@ use super::guard::guard;
 use super::open::{enter, enter_at_once};
 use super::options::{self, mapshare_region};
 use crate::error::{Error, Result};
+use crate::mem::hazard::Caller;
 use crate::region::Region;
-use crate::{Locked, Mutex, Owner};
+use crate::sync::mutex::AtOnce;
+use crate::{Locked, Mutex, Owner, Words};
 use std::ffi::c_int;
 
 /// Bytes of a lock in a region; it stands at a multiple of 8.
@@ -88,11 +90,26 @@ pub extern "C" fn mapshare_mutex_init(region: *mut mapshare_region, offset: u64)
 /// Signals: not in a handler. Blocks: up to timeout_ns. Source: fcntl(2) "Open file description locks", futex(2).
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_mutex_lock(region: *mut mapshare_region, offset: u64, timeout_ns: i64) -> c_int {
-    let words = |open: &Region| open.words_at_once(offset, Mutex::SIZE).is_some_and(Mutex::lock_at_once);
-    if enter_at_once(region).is_some_and(|open| words(&open)) {
-        return 0;
+    match at_once(region, offset, |words, caller| Mutex::lock_at_once(words, caller)) {
+        AtOnce::Done => 0,
+        AtOnce::Doubtful => check("mapshare_mutex_lock", region, offset),
+        AtOnce::Hindered => lock(region, offset, timeout_ns),
     }
-    lock(region, offset, timeout_ns)
+}
+
+/// `attempt` on the lock that a caller means, if the way to it is free.
+#[inline(always)]
+fn at_once(region: *mut mapshare_region, offset: u64, attempt: impl FnOnce(Words, Caller) -> AtOnce) -> AtOnce {
+    let Some(open) = enter_at_once(region) else { return AtOnce::Hindered };
+    let Some(words) = open.words_at_once(offset, Mutex::SIZE) else { return AtOnce::Hindered };
+    attempt(words, open.caller())
+}
+
+/// What became of an attempt that is in doubt.
+#[cold]
+#[inline(never)]
+fn check(function: &'static str, region: *mut mapshare_region, offset: u64) -> c_int {
+    guard(function, || Mutex::check(enter(region)?.words(offset, Mutex::SIZE)?))
 }
 
 /// A taking that something is in the way of: by the ABI of C, as `read` of access.rs.
@@ -129,11 +146,11 @@ pub extern "C" fn mapshare_mutex_recover(region: *mut mapshare_region, offset: u
 /// Threads: the one that has the lock. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_mutex_unlock(region: *mut mapshare_region, offset: u64) -> c_int {
-    let words = |open: &Region| open.words_at_once(offset, Mutex::SIZE).is_some_and(Mutex::unlock_at_once);
-    if enter_at_once(region).is_some_and(|open| words(&open)) {
-        return 0;
+    match at_once(region, offset, |words, caller| Mutex::unlock_at_once(words, caller)) {
+        AtOnce::Done => 0,
+        AtOnce::Doubtful => check("mapshare_mutex_unlock", region, offset),
+        AtOnce::Hindered => unlock(region, offset),
     }
-    unlock(region, offset)
 }
 
 /// As `lock`, for a freeing.

@@ -6,10 +6,12 @@ use super::options::{self, mapshare_region};
 use super::table::{Entered, Table, TableFull};
 use super::token::{Kind, Token};
 use crate::error::{Error, Result};
+use crate::mem::hazard::Caller;
 use crate::mem::one_user::{InUse, OneUser};
 use crate::region::{Destination, Region, Source};
 use crate::{Consumer, Pinned, Producer, Queue, QueueInfo, Sides};
 use std::ffi::{c_int, c_void};
+use std::ops::Range;
 
 /// mapshare_queue_init flags: one producer at a time, which saves it a lock.
 pub const MAPSHARE_QUEUE_SINGLE_PRODUCER: u32 = 1;
@@ -62,6 +64,7 @@ enum Member {
 
 impl Kind for OneUser<Member> {
     const KIND: u8 = 0x71;
+    const PLACES: Range<usize> = 1..3;
 }
 
 /// All open handles.
@@ -69,10 +72,10 @@ static QUEUES: Table<OneUser<Member>> = Table::new();
 
 /// Runs `act` on the member that a caller means, if nothing is in the way; None if there is, or if `act` says so.
 #[inline(always)]
-fn at_once<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Member) -> Option<R>) -> Option<R> {
+fn at_once<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Member, Caller) -> Option<R>) -> Option<R> {
     let entered = QUEUES.enter_at_once(Token::from_handle(queue))?;
-    let mut in_use: InUse<Member> = entered.use_at_once()?;
-    act(&mut in_use)
+    let mut in_use: InUse<Member> = entered.use_at_once(entered.caller())?;
+    act(&mut in_use, entered.caller())
 }
 
 /// What a call at once gave, or else what `patiently` gives.
@@ -234,8 +237,8 @@ pub unsafe extern "C" fn mapshare_queue_push(
 ) -> c_int {
     // SAFETY: the caller vouches for `length` bytes; NULL is refused before they are used.
     let source = unsafe { Source::from_raw(message.cast(), length) };
-    let given = at_once(queue, |member| match member {
-        Member::Producer(producer) if !message.is_null() => producer.push_at_once(source),
+    let given = at_once(queue, |member, caller| match member {
+        Member::Producer(producer) if !message.is_null() => producer.push_at_once(source, caller),
         _ => None,
     });
     given_or(given, "mapshare_queue_push", || {
@@ -273,8 +276,8 @@ pub unsafe extern "C" fn mapshare_queue_pop(
 ) -> i64 {
     // SAFETY: the caller vouches for `capacity` bytes; NULL is refused before they are used.
     let mut destination = unsafe { Destination::from_raw(buffer.cast(), capacity) };
-    let given = at_once(queue, |member| match member {
-        Member::Consumer(consumer) if !buffer.is_null() => consumer.pop_at_once(destination.again()),
+    let given = at_once(queue, |member, caller| match member {
+        Member::Consumer(consumer) if !buffer.is_null() => consumer.pop_at_once(destination.again(), caller),
         _ => None,
     });
     given_or(given, "mapshare_queue_pop", || {
@@ -303,8 +306,8 @@ pub unsafe extern "C" fn mapshare_queue_reserve(
 ) -> c_int {
     // SAFETY: the caller vouches for it, and it is not NULL when there is an address.
     let give = |address: *mut u8| unsafe { ret_pointer.write(address.cast()) };
-    let given = at_once(queue, |member| match member {
-        Member::Producer(producer) if !ret_pointer.is_null() => producer.reserve_at_once(length as u64),
+    let given = at_once(queue, |member, caller| match member {
+        Member::Producer(producer) if !ret_pointer.is_null() => producer.reserve_at_once(length as u64, caller),
         _ => None,
     });
     given_or(given.map(give), "mapshare_queue_reserve", || {
@@ -327,8 +330,8 @@ pub unsafe extern "C" fn mapshare_queue_reserve(
 /// Threads: the one that reserved; any, one at a time, when the producer is single. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_queue_commit(queue: *mut mapshare_queue, length: usize) -> c_int {
-    let given = at_once(queue, |member| match member {
-        Member::Producer(producer) => producer.commit_at_once(length as u64),
+    let given = at_once(queue, |member, caller| match member {
+        Member::Producer(producer) => producer.commit_at_once(length as u64, caller),
         Member::Consumer(_) => None,
     });
     given_or(given, "mapshare_queue_commit", || producer(queue, |producer| producer.commit(length as u64)))
@@ -356,8 +359,8 @@ pub unsafe extern "C" fn mapshare_queue_peek(
         unsafe { ret_pointer.write(address.cast()) };
         length
     };
-    let given = at_once(queue, |member| match member {
-        Member::Consumer(consumer) if !ret_pointer.is_null() => consumer.peek_at_once(),
+    let given = at_once(queue, |member, caller| match member {
+        Member::Consumer(consumer) if !ret_pointer.is_null() => consumer.peek_at_once(caller),
         _ => None,
     });
     given_or(given.map(give), "mapshare_queue_peek", || {
@@ -379,8 +382,8 @@ pub unsafe extern "C" fn mapshare_queue_peek(
 /// Threads: the one that peeked; any, one at a time, when the consumer is single. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_queue_consume(queue: *mut mapshare_queue) -> c_int {
-    let given = at_once(queue, |member| match member {
-        Member::Consumer(consumer) => consumer.consume_at_once(),
+    let given = at_once(queue, |member, caller| match member {
+        Member::Consumer(consumer) => consumer.consume_at_once(caller),
         Member::Producer(_) => None,
     });
     given_or(given, "mapshare_queue_consume", || consumer(queue, Consumer::consume))

@@ -19,11 +19,12 @@ mod turn;
 use crate::ffi::token::{Kind, SLOT_BITS, Token};
 use crate::mem::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::mem::backoff::{Backoff, Waited};
-use crate::mem::hazard::{self, Blocked, Count, Fate, Hazard, NoRecord, ThreadNumber};
+use crate::mem::hazard::{self, Blocked, Caller, Count, Fate, Hazard, NoRecord, ThreadNumber};
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
+use std::ptr;
 use turn::Turn;
 
 const SLOTS_PER_CHUNK: usize = if cfg!(loom) { 2 } else { 1024 };
@@ -60,7 +61,7 @@ impl From<Blocked> for Refused {
 }
 
 /// One place for an object, in a line of its own: a neighbour that comes or goes does not disturb it.
-#[repr(align(64))]
+#[repr(C, align(64))]
 struct Slot<T> {
     /// See the table at the module's head.
     word: AtomicU64,
@@ -139,7 +140,7 @@ impl<T: Kind> Table<T> {
     #[cfg(not(loom))]
     pub(crate) const fn new() -> Table<T> {
         Table {
-            chunks: [const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNKS],
+            chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
             vacancies: Vacancies { stack: AtomicU64::new(0), fresh: AtomicU32::new(0) },
         }
     }
@@ -148,7 +149,7 @@ impl<T: Kind> Table<T> {
     #[cfg(loom)]
     pub(crate) fn new() -> Table<T> {
         Table {
-            chunks: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
+            chunks: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
             vacancies: Vacancies { stack: AtomicU64::new(0), fresh: AtomicU32::new(0) },
         }
     }
@@ -184,9 +185,23 @@ impl<T: Kind> Table<T> {
     /// `enter`, if nothing is in its way. Async-signal-safe.
     #[inline(always)]
     pub(crate) fn enter_at_once(&'static self, token: Token) -> Option<Entered<T>> {
-        let slot = self.slot(token)?;
         let hazard = Hazard::publish_at_once(token.0)?;
-        slot.is_open(token).then_some(Entered { slot, hazard })
+        let slot = match Self::remembered(token, hazard.caller) {
+            Some(slot) if slot.is_open(token) => slot,
+            _ => {
+                let slot = self.slot(token).filter(|slot| slot.is_open(token))?;
+                hazard.caller.remember(token.place::<T>(), ptr::from_ref(slot).cast_mut().cast());
+                slot
+            }
+        };
+        Some(Entered { slot, hazard })
+    }
+
+    /// A slot that the calling thread has used before: the token's, or another one.
+    #[inline(always)]
+    fn remembered(token: Token, caller: Caller) -> Option<&'static Slot<T>> {
+        // SAFETY: null, or a slot of this type, which stays for ever where it is: each type has places of its own.
+        unsafe { caller.remembered(token.place::<T>()).cast::<Slot<T>>().as_ref() }
     }
 
     /// `enter` for a thread's first call, for calls inside calls, and for tokens that are held or stale.
@@ -297,7 +312,7 @@ impl<T: Kind> Table<T> {
         let chunk: Box<[Slot<T>; SLOTS_PER_CHUNK]> = slots.into_boxed_slice().try_into().map_err(|_| TableFull)?;
         let chunk = Box::into_raw(chunk);
         // ORDER: Release on success, partner: the load in `slot_at`. Relaxed on failure: nothing is read.
-        if place.compare_exchange(std::ptr::null_mut(), chunk, Ordering::Release, Ordering::Relaxed).is_err() {
+        if place.compare_exchange(ptr::null_mut(), chunk, Ordering::Release, Ordering::Relaxed).is_err() {
             // SAFETY: it came from Box::into_raw above, and nobody else has seen it.
             drop(unsafe { Box::from_raw(chunk) });
         }
@@ -351,11 +366,17 @@ impl<T: Kind> Table<T> {
 pub(crate) struct Entered<T: Kind> {
     slot: &'static Slot<T>,
     /// Dropped last of all: the object is used no more.
-    #[expect(dead_code, reason = "held for its drop")]
     hazard: Hazard,
 }
 
 impl<T: Kind> Entered<T> {
+    /// The thread whose call it is.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn caller(&self) -> Caller {
+        self.hazard.caller
+    }
+
     /// This call is going to sleep: until the value is dropped, `exclusive` answers `Busy` instead of waiting for it.
     #[cfg_attr(any(not(test), loom), expect(dead_code, reason = "the calls that sleep say so further down"))]
     pub(crate) fn sleeping(&self) -> Count {

@@ -23,6 +23,7 @@
 //! other threads. After a clone that ran no fork handlers, a foreign record is neither freed nor waited for: the answer
 //! is `Blocked`.
 
+mod caller;
 mod count;
 mod owner;
 
@@ -31,6 +32,10 @@ use crate::mem::backoff::{Backoff, Waited};
 use crate::mem::{current, fence};
 use crate::sys::signal::SignalsBlocked;
 use crate::sys::{Errno, map, process};
+pub(crate) use caller::Caller;
+use caller::PLACES;
+#[cfg(not(loom))]
+pub(crate) use caller::set_notes;
 pub(crate) use count::Count;
 use owner::Owner;
 pub(crate) use owner::{Fate, ThreadNumber};
@@ -61,6 +66,8 @@ pub(crate) struct Record {
     sigbus_blocked: AtomicBool,
     /// What `held` has for the owner. For the owner only.
     notes: AtomicPtr<()>,
+    /// What the token table remembers for the owner. For the owner only.
+    remembered: [AtomicPtr<()>; PLACES],
 }
 
 /// A page of records and the way to the next page. All zeros is an empty one.
@@ -186,7 +193,7 @@ fn claim() -> Result<&'static Record, NoRecord> {
     let blocked = SignalsBlocked::new();
     // ORDER: Relaxed: read and written by this thread only.
     let before = current::get().map(|record| record.sigbus_blocked.load(Ordering::Relaxed));
-    let notes = notes();
+    let notes = Caller::known().map_or(std::ptr::null_mut(), Caller::notes);
     let thread_id = process::thread_id();
     let mine = match current::get() {
         Some(record) => record.owner(),
@@ -262,28 +269,6 @@ pub(crate) fn this_thread() -> Result<ThreadNumber, NoRecord> {
     Ok(record.owner().number())
 }
 
-/// The same, if it has a record.
-#[cfg(not(loom))]
-#[inline(always)]
-pub(crate) fn this_thread_at_once() -> Option<ThreadNumber> {
-    Some(current::get()?.owner().number())
-}
-
-/// What `set_notes` has put down for this thread; null for nothing.
-#[inline(always)]
-pub(crate) fn notes() -> *mut () {
-    // ORDER: Relaxed: written by this thread only.
-    current::get().map_or(std::ptr::null_mut(), |record| record.notes.load(Ordering::Relaxed))
-}
-
-/// Puts something down for this thread, which has a record: here it is found in two loads, unlike a `thread_local!`.
-#[cfg(not(loom))]
-pub(crate) fn set_notes(notes: *mut ()) {
-    if let Some(record) = current::get() {
-        record.notes.store(notes, Ordering::Relaxed); // ORDER: Relaxed, as above
-    }
-}
-
 /// Whether the calling thread had SIGBUS blocked at its first call: no handler then saves it from a fault.
 #[inline]
 pub(crate) fn blocks_sigbus() -> bool {
@@ -316,8 +301,8 @@ pub(crate) fn seldom() {}
 /// A published token. While it lives, `drain` of that token does not return `Ok` on any thread.
 pub(crate) struct Hazard {
     cell: &'static AtomicU64,
-    /// A cell belongs to one thread.
-    not_send: std::marker::PhantomData<*const ()>,
+    /// Whose it is.
+    pub(crate) caller: Caller,
 }
 
 impl Hazard {
@@ -333,28 +318,27 @@ impl Hazard {
             seldom();
             return None;
         }
-        // ORDER: Release, partner: the load in `names`, as in `occupy`.
+        // ORDER: Release, partner: the load in `names`, as in `publish`.
         cell.store(token, Ordering::Release);
         fence::free_light();
-        Some(Hazard { cell, not_send: std::marker::PhantomData })
+        Some(Hazard { cell, caller: Caller::of(record) })
     }
 
     /// The same in any idle cell; a record is claimed for a thread that has none.
     pub(crate) fn publish(token: u64) -> Result<Hazard, NoRecord> {
-        let cell = match current::get().and_then(Record::idle_cell) {
-            Some(cell) => cell,
-            None => claim()?.idle_cell().ok_or(NoRecord)?,
+        let found = current::get().and_then(|record| Some((record, record.idle_cell()?)));
+        let (record, cell) = match found {
+            Some(found) => found,
+            None => {
+                let record = claim()?;
+                (record, record.idle_cell().ok_or(NoRecord)?)
+            }
         };
-        Ok(Hazard::occupy(cell, token))
-    }
-
-    #[inline(always)]
-    fn occupy(cell: &'static AtomicU64, token: u64) -> Hazard {
         // ORDER: Release, partner: the load in `names`: a reader that finds this token instead of the former one has
         // to see that the former call is over. The order towards the look-up that follows is made by the fence.
         cell.store(token, Ordering::Release);
         fence::light();
-        Hazard { cell, not_send: std::marker::PhantomData }
+        Ok(Hazard { cell, caller: Caller::of(record) })
     }
 }
 
@@ -450,6 +434,7 @@ static REGISTRY: Registry = Registry {
                 holding: AtomicU64::new(0),
                 sigbus_blocked: AtomicBool::new(false),
                 notes: AtomicPtr::new(std::ptr::null_mut()),
+                remembered: [const { AtomicPtr::new(std::ptr::null_mut()) }; PLACES],
             }
         }; RECORDS],
         next: AtomicPtr::new(std::ptr::null_mut()),
@@ -469,6 +454,7 @@ loom::lazy_static! {
                 holding: AtomicU64::new(0),
                 sigbus_blocked: AtomicBool::new(false),
                 notes: AtomicPtr::new(std::ptr::null_mut()),
+                remembered: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
             }),
             next: AtomicPtr::new(std::ptr::null_mut()),
         },

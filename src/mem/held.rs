@@ -8,7 +8,7 @@
 
 use super::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use super::fork_lock::ForkLock;
-use super::hazard::{self, NoRecord, ThreadNumber};
+use super::hazard::{self, Caller, NoRecord, ThreadNumber};
 use super::layout::word;
 use super::mapping::Mapping;
 use super::presence::Presence;
@@ -22,6 +22,8 @@ use std::sync::OnceLock;
 
 /// So many locks a thread can hold at once.
 pub(crate) const NOTES: usize = 16;
+/// So many notes are looked at by who gives up when anything is in the way.
+const NOTES_AT_ONCE: usize = 2;
 
 /// One lock that is held, about to be, or was a moment ago; or none.
 pub(crate) struct Note {
@@ -29,9 +31,12 @@ pub(crate) struct Note {
     presence: AtomicPtr<Presence>,
     /// Its word's first byte in the file.
     position: AtomicU64,
-    /// Through which mapping it was taken, and where its word is there.
+    /// Through which mapping it was taken, and where its word is there. They stay when the lock is freed, so that who takes
+    /// the same one again need not write the note anew; the mapping is null once it is gone.
     mapping: AtomicPtr<Mapping>,
     offset: AtomicU64,
+    /// The word of this lock in this thread's hands, as long as the mapping is there.
+    own: AtomicU64,
 }
 
 /// A thread's notes.
@@ -88,8 +93,14 @@ pub(crate) struct TooMany;
 /// The calling thread's notes, if it has any.
 #[inline(always)]
 pub(crate) fn mine() -> Option<&'static Held> {
+    of(Caller::known()?)
+}
+
+/// The same, where the calling thread is known.
+#[inline(always)]
+pub(crate) fn of(caller: Caller) -> Option<&'static Held> {
     // SAFETY: null, or what `claim` has put down: lists are never freed, and all of it is atomics.
-    unsafe { hazard::notes().cast::<Held>().as_ref() }
+    unsafe { caller.notes().cast::<Held>().as_ref() }
 }
 
 /// The calling thread's notes; None at its very end.
@@ -122,7 +133,29 @@ fn lists() -> impl Iterator<Item = &'static Held> {
     std::iter::successors(Some(&FIRST), |held| held.next.get().map(|next| &**next))
 }
 
+impl Key<'_> {
+    /// That of the lock whose word is at `offset` of the mapping, where this process is a participant.
+    #[inline(always)]
+    pub(crate) fn of(mapping: &Mapping, offset: u64) -> Option<(Key<'_>, NonZeroU32)> {
+        let presence = mapping.presence_at_once()?;
+        Some((Key { mapping, presence, offset }, presence.participant()?))
+    }
+}
+
 impl Note {
+    /// The word of this lock in the hands of the thread whose note it is.
+    #[inline(always)]
+    pub(crate) fn own(&self) -> u64 {
+        self.own.load(Ordering::Relaxed) // ORDER: Relaxed, for its own thread
+    }
+
+    /// Whether it is, or was last, of the lock whose word is at `offset` of the mapping; for the thread whose note it is.
+    #[inline(always)]
+    fn was_of(&self, mapping: &Mapping, offset: u64) -> bool {
+        // ORDER: Relaxed: written by its own thread, and cleared before another mapping can have the address.
+        ptr::eq(self.mapping.load(Ordering::Relaxed), mapping) && self.offset.load(Ordering::Relaxed) == offset
+    }
+
     /// For the thread whose note it is.
     #[inline(always)]
     fn is_free(&self) -> bool {
@@ -146,6 +179,7 @@ impl Held {
                     position: AtomicU64::new(0),
                     mapping: AtomicPtr::new(ptr::null_mut()),
                     offset: AtomicU64::new(0),
+                    own: AtomicU64::new(0),
                 }
             }; NOTES],
             is_claimed: AtomicBool::new(false),
@@ -173,34 +207,51 @@ impl Held {
         self.kernel_numbers.store(numbers, Ordering::Relaxed); // ORDER: Relaxed, for its own thread
     }
 
-    /// Notes that this thread, whose list it is, is about to take a lock.
-    #[inline(always)]
-    pub(crate) fn note(&self, key: Key) -> Result<&Note, TooMany> {
-        let free = if self.notes[0].is_free() { &self.notes[0] } else { self.free_note()? };
-        free.position.store(key.position(), Ordering::Relaxed);
-        free.mapping.store(ptr::from_ref(key.mapping).cast_mut(), Ordering::Relaxed);
-        free.offset.store(key.offset, Ordering::Relaxed);
-        // ORDER: Release, partner `Note::is`: it is whole before it is there.
-        free.presence.store(ptr::from_ref(key.presence).cast_mut(), Ordering::Release);
-        self.change();
+    /// Notes that this thread, whose list it is, is about to take a lock, which `participant` then holds.
+    pub(crate) fn note(&self, key: Key, participant: NonZeroU32) -> Result<&Note, TooMany> {
+        let free = self.notes.iter().find(|note| note.is_free()).ok_or(TooMany)?;
+        self.write(free, key, participant);
+        self.set(free, key.presence);
         Ok(free)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn free_note(&self) -> Result<&Note, TooMany> {
-        self.notes.iter().find(|note| note.is_free()).ok_or(TooMany)
+    /// The same for the lock whose word is at `offset` of the mapping, if nothing is in the way.
+    #[inline(always)]
+    pub(crate) fn note_at_once(&self, mapping: &Mapping, offset: u64) -> Option<&Note> {
+        let free = self.notes[..NOTES_AT_ONCE].iter().find(|note| note.is_free())?;
+        if !free.was_of(mapping, offset) {
+            let (key, participant) = Key::of(mapping, offset)?;
+            self.write(free, key, participant);
+        }
+        self.set(free, mapping.presence_at_once()?);
+        Some(free)
+    }
+
+    #[inline(always)]
+    fn write(&self, note: &Note, key: Key, participant: NonZeroU32) {
+        // ORDER: Relaxed, for its own thread; for others see `set`.
+        note.position.store(key.position(), Ordering::Relaxed);
+        note.mapping.store(ptr::from_ref(key.mapping).cast_mut(), Ordering::Relaxed);
+        note.offset.store(key.offset, Ordering::Relaxed);
+        note.own.store(holder(participant, self), Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn set(&self, note: &Note, presence: &'static Presence) {
+        // ORDER: Release, partner `Note::is`: it is whole before it is there.
+        note.presence.store(ptr::from_ref(presence).cast_mut(), Ordering::Release);
+        self.change();
+    }
+
+    /// What this thread, whose list it is, has noted of a lock that it has taken through the mapping, if that is one of the
+    /// first notes.
+    #[inline(always)]
+    pub(crate) fn find_at_once(&self, mapping: &Mapping, offset: u64) -> Option<&Note> {
+        self.notes[..NOTES_AT_ONCE].iter().find(|note| note.was_of(mapping, offset) && !note.is_free())
     }
 
     /// What this thread, whose list it is, has noted of that lock.
-    #[inline(always)]
-    pub(crate) fn find(&self, key: Key) -> Option<&Note> {
-        if self.notes[0].is(key) { Some(&self.notes[0]) } else { self.find_another(key) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn find_another(&self, key: Key) -> Option<&Note> {
+    fn find(&self, key: Key) -> Option<&Note> {
         self.notes.iter().find(|note| note.is(key))
     }
 
@@ -235,6 +286,10 @@ impl Held {
     fn end(&self) {
         let _one_at_a_time = ABANDONING.lock();
         self.abandon(|_, _| true);
+        for note in &self.notes {
+            // ORDER: Relaxed, as below. The next thread has another number.
+            note.mapping.store(ptr::null_mut(), Ordering::Relaxed);
+        }
         // ORDER: Relaxed: its own thread; then Release, partner the AcqRel in `claim`.
         self.thread.store(0, Ordering::Relaxed);
         self.is_claimed.store(false, Ordering::Release);
@@ -290,6 +345,11 @@ pub(super) fn abandon_all_of(mapping: &Mapping) {
         let _one_at_a_time = ABANDONING.lock();
         lists().for_each(|held| held.abandon(|of, _| ptr::eq(of, mapping)));
     }
+    let gone = ptr::from_ref(mapping).cast_mut();
+    for note in lists().flat_map(|held| &held.notes) {
+        // ORDER: Relaxed: no thread uses the mapping any more, and whoever gets its address gets it after this.
+        let _ = note.mapping.compare_exchange(gone, ptr::null_mut(), Ordering::Relaxed, Ordering::Relaxed);
+    }
 }
 
 /// Marks locks that any threads have taken through the mapping, at these offsets, as those of threads that have died. The
@@ -326,7 +386,9 @@ extern "C" fn forget_all() {
     let mine = mine();
     for held in lists() {
         for note in &held.notes {
-            note.presence.store(ptr::null_mut(), Ordering::Relaxed); // ORDER: Relaxed: there is no other thread
+            // ORDER: Relaxed: there is no other thread. The child is another participant.
+            note.presence.store(ptr::null_mut(), Ordering::Relaxed);
+            note.mapping.store(ptr::null_mut(), Ordering::Relaxed);
         }
         if mine.is_some_and(|mine| ptr::eq(mine, held)) {
             held.tell_kernel_numbers();

@@ -7,7 +7,7 @@
 
 mod resident;
 
-use super::atomic::{AtomicBool, AtomicU64, Ordering};
+use super::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use super::guard;
 use super::hazard;
 use super::held;
@@ -22,7 +22,6 @@ use crate::sys::{Errno, file};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 
 /// What to map.
 pub(crate) struct Request {
@@ -69,7 +68,7 @@ pub(crate) struct Mapping {
     /// Whether a seal does so by now, where it was the kernel.
     sealed: AtomicBool,
     /// What others wait for us by in this file; once there is need.
-    presence: OnceLock<&'static Presence>,
+    presence: AtomicPtr<Presence>,
     /// How many users make accesses outside of calls on the region.
     pub(super) users_outside: AtomicU64,
     /// Pages that views lost.
@@ -105,7 +104,7 @@ impl Mapping {
             sharing,
             protector,
             sealed: AtomicBool::new(false),
-            presence: OnceLock::new(),
+            presence: AtomicPtr::default(),
             users_outside: AtomicU64::new(0),
             lost: Lost::new(capacity, paging.page_size),
             faults: AtomicU64::new(0),
@@ -178,7 +177,9 @@ impl Mapping {
             return Ok(presence);
         }
         let presence = Presence::of(self.identity)?;
-        if self.presence.set(presence).is_err() {
+        let new = std::ptr::from_ref(presence).cast_mut();
+        // ORDER: Release, partner `presence_at_once`.
+        if self.presence.compare_exchange(std::ptr::null_mut(), new, Ordering::Release, Ordering::Relaxed).is_err() {
             presence.leave(); // another thread was faster, with the same
         }
         Ok(presence)
@@ -187,7 +188,9 @@ impl Mapping {
     /// `presence`, if it was needed before.
     #[inline(always)]
     pub(crate) fn presence_at_once(&self) -> Option<&'static Presence> {
-        self.presence.get().copied()
+        // ORDER: Acquire, partner `presence`.
+        // SAFETY: null, or what `presence` has put there: entries live for ever.
+        unsafe { self.presence.load(Ordering::Acquire).as_ref() }
     }
 
     #[inline]
@@ -411,7 +414,7 @@ impl Drop for Mapping {
         // SAFETY: the pages are ours, and nobody else has them any more: views share the mapping.
         let unmapped = unsafe { map::unmap(self.base, self.capacity) };
         debug_assert_eq!(unmapped, Ok(()));
-        if let Some(presence) = self.presence.get() {
+        if let Some(presence) = self.presence_at_once() {
             presence.leave();
         }
         // A program may have closed our descriptor, and its number may be that of a file of its own by now.

@@ -4,7 +4,7 @@
 //! it. A user whose thread has ended in the middle is one no more.
 
 use super::atomic::{AtomicU32, Ordering};
-use super::hazard::{self, Fate, NoRecord, ThreadNumber};
+use super::hazard::{self, Caller, Fate, NoRecord, ThreadNumber};
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 
@@ -40,8 +40,8 @@ impl<T> OneUser<T> {
 
     /// `use_now`, if nothing is in its way.
     #[inline(always)]
-    pub(crate) fn use_at_once(&self) -> Option<InUse<'_, T>> {
-        let ThreadNumber(mine) = hazard::this_thread_at_once()?;
+    pub(crate) fn use_at_once(&self, caller: Caller) -> Option<InUse<'_, T>> {
+        let ThreadNumber(mine) = caller.number();
         // ORDER: as in `use_now`.
         self.user.compare_exchange(NOBODY, mine, Ordering::Acquire, Ordering::Relaxed).ok().map(|_| InUse(self))
     }

@@ -64,7 +64,13 @@ impl<W: Word> Operation<W> {
             // SAFETY: as above.
             Operation::Store(value) => unsafe { W::store(at, value) }.map(|()| value),
             // SAFETY: as above.
-            Operation::Put(value) => unsafe { W::put(at, value) }.map(|()| value),
+            Operation::Put(value) => {
+                if unsafe { W::put(at, value) } {
+                    Ok(value)
+                } else {
+                    Err(Fault)
+                }
+            }
             // SAFETY: as above.
             Operation::Swap(value) => unsafe { W::swap(at, value) },
             // SAFETY: as above.
@@ -181,12 +187,6 @@ impl<'a> Words<'a> {
     #[inline(always)]
     pub(crate) fn are_intact(&self) -> bool {
         self.mapping.protector() != Protector::SystemCalls && self.mapping.lost.is_nothing()
-    }
-
-    /// Whether all of these bytes are there, where `are_intact` says that some of the mapping's were lost.
-    #[inline(always)]
-    pub(crate) fn are_whole(&self) -> bool {
-        self.mapping.lost.is_nothing() || self.mapping.lost.is_whole(self.span)
     }
 
     /// Whether others see what is written.
@@ -344,6 +344,27 @@ impl<'a, W: Word> Atomic<'a, W> {
         }
         // SAFETY: see `address`.
         unsafe { operation.perform(self.address()) }.ok()
+    }
+
+    /// Whether `expected` stands there, as `perform_plainly`.
+    #[inline(always)]
+    pub(crate) fn is_plainly(&self, expected: W) -> bool {
+        // SAFETY: see `address`.
+        unsafe { W::is(self.address(), expected) }
+    }
+
+    /// `CompareSwap`, as `perform_plainly`; whether `expected` stood there.
+    #[inline(always)]
+    pub(crate) fn replaces_plainly(&self, expected: W, desired: W) -> bool {
+        // SAFETY: see `address`.
+        self.is_writable && unsafe { W::replace(self.address(), expected, desired) }
+    }
+
+    /// `Put`, as `perform_plainly`; whether it is done.
+    #[inline(always)]
+    pub(crate) fn puts_plainly(&self, value: W) -> bool {
+        // SAFETY: see `address`.
+        self.is_writable && unsafe { W::put(self.address(), value) }
     }
 
     #[cold]

@@ -11,7 +11,7 @@
 //! Decision: whether somebody waits is a flag. A count would be wrong for ever once a waiter was killed.
 
 use crate::error::{Error, Problem, Result};
-use crate::mem::hazard::NoRecord;
+use crate::mem::hazard::{Caller, NoRecord};
 use crate::mem::held::{self, Held, Key, TooMany};
 use crate::mem::layout::{self, HIGH_HALF, INITIALISING, KIND, MUTEX_HEAD, word};
 use crate::mem::word::{Atomic, Operation, Words};
@@ -20,6 +20,7 @@ use crate::sync::{liveness, lock_word};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::futex;
 use std::mem::offset_of;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// How often a waiter looks before it sleeps.
@@ -36,6 +37,17 @@ const MAKING_NS: u64 = 200_000_000;
 #[derive(Clone, Copy)]
 pub struct Mutex<'a> {
     words: Words<'a>,
+}
+
+/// What an attempt has come to that gives up when anything is in its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtOnce {
+    /// It is done.
+    Done,
+    /// Nothing has happened.
+    Hindered,
+    /// It is done, unless the lock's page is one of those that were lost meanwhile: `check` tells.
+    Doubtful,
 }
 
 /// How a lock was found.
@@ -110,55 +122,64 @@ impl<'a> Mutex<'a> {
         }
     }
 
-    /// `at` and `lock`, if nothing at all is in their way; otherwise nothing has happened.
+    /// `at` and `lock`, if nothing at all is in their way.
     #[inline(always)]
-    pub(crate) fn lock_at_once(words: Words<'a>) -> bool {
+    pub(crate) fn lock_at_once(words: Words<'a>, caller: Caller) -> AtOnce {
         let mutex = Mutex { words };
-        let Some((held, key, own)) = mutex.known_at_once().filter(|_| words.are_intact()) else { return false };
-        if mutex.head().perform_plainly(Operation::Load) != Some(MUTEX_HEAD) {
-            return false;
+        let Some(held) = held::of(caller).filter(|_| words.are_intact()) else { return AtOnce::Hindered };
+        if !mutex.head().is_plainly(MUTEX_HEAD) {
+            return AtOnce::Hindered;
         }
-        let Ok(note) = held.note(key) else { return false };
-        let take = Operation::CompareSwap { expected: 0, desired: own };
-        if mutex.word().perform_plainly(take) != Some(0) || !words.are_whole() {
+        let Some(note) = held.note_at_once(words.mapping(), mutex.offset()) else { return AtOnce::Hindered };
+        if !mutex.word().replaces_plainly(0, note.own()) {
             held.strike(note);
-            return false;
+            return AtOnce::Hindered;
         }
-        let _ = mutex.holder().perform_plainly(Operation::Put(held.kernel_numbers()));
-        true
+        mutex.holder().puts_plainly(held.kernel_numbers());
+        if words.are_intact() { AtOnce::Done } else { AtOnce::Doubtful }
     }
 
-    /// As `lock_at_once`, for `unlock`.
+    /// `unlock`, if nothing at all is in its way.
     #[inline(always)]
-    pub(crate) fn unlock_at_once(words: Words<'a>) -> bool {
+    pub(crate) fn unlock_at_once(words: Words<'a>, caller: Caller) -> AtOnce {
         let mutex = Mutex { words };
-        let Some((held, key, own)) = mutex.known_at_once().filter(|_| words.are_intact()) else { return false };
-        let Some(note) = held.find(key) else { return false };
-        let free = Operation::CompareSwap { expected: own, desired: 0 };
-        if mutex.word().perform_plainly(free) != Some(own) || !words.are_whole() {
-            return false;
+        let Some(held) = held::of(caller).filter(|_| words.are_intact()) else { return AtOnce::Hindered };
+        let Some(note) = held.find_at_once(words.mapping(), mutex.offset()) else { return AtOnce::Hindered };
+        if !mutex.word().replaces_plainly(note.own(), 0) {
+            return AtOnce::Hindered;
         }
         held.strike(note);
-        true
+        if words.are_intact() { AtOnce::Done } else { AtOnce::Doubtful }
     }
 
+    /// What became of a lock that was taken, or freed, while some page of the region was lost.
+    ///
+    /// # Errors
+    /// ENXIO, ENOSPC, EIO: its page; this thread does not have it.
+    #[cold]
+    pub(crate) fn check(words: Words<'a>) -> Result<()> {
+        words.check(0, words.length()).inspect_err(|_| {
+            let mutex = Mutex { words };
+            if let Ok((held, key, _)) = mutex.known() {
+                held.forget(key);
+            }
+        })
+    }
+
+    /// Where the word is in the region.
     #[inline(always)]
-    fn known_at_once(&self) -> Option<(&'static Held, Key<'a>, u64)> {
-        let mapping = self.words.mapping();
-        let presence = mapping.presence_at_once()?;
-        let participant = presence.participant()?;
-        let held = held::mine()?;
-        let key = Key { mapping, presence, offset: self.words.offset() + offset_of!(layout::Mutex, word) as u64 };
-        Some((held, key, held::holder(participant, held)))
+    fn offset(&self) -> u64 {
+        self.words.offset() + offset_of!(layout::Mutex, word) as u64
     }
 
-    /// This thread's notes, the lock's key in them, and the word of this lock in this thread's hands.
-    fn known(&self) -> Result<(&'static Held, Key<'a>, u64)> {
+    /// This thread's notes, the lock's key in them, and this process as a participant.
+    fn known(&self) -> Result<(&'static Held, Key<'a>, NonZeroU32)> {
         let no_memory = Error::NoMemory { length: 4096, place: "to keep track of this thread's locks" };
         liveness::participant(self.words.mapping())?;
-        held::claim().map_err(|NoRecord| no_memory)?;
         // A thread at its very end, whose notes are gone, takes no lock.
-        self.known_at_once().ok_or(Error::Internal)
+        let held = held::claim().map_err(|NoRecord| no_memory)?.ok_or(Error::Internal)?;
+        let (key, participant) = Key::of(self.words.mapping(), self.offset()).ok_or(Error::Internal)?;
+        Ok((held, key, participant))
     }
 
     /// Takes the lock. None as the timeout stands for ever; with a timeout of zero it only tries.
@@ -168,11 +189,12 @@ impl<'a> Mutex<'a> {
     /// read-only. EBUSY: a lock of another kind covers the bytes that show who lives. ENXIO, ENOSPC, EIO: as an atomic.
     pub fn lock(&self, timeout: Option<Duration>) -> Result<Locked> {
         self.check_access()?;
-        let (held, key, own) = self.known()?;
+        let (held, key, participant) = self.known()?;
         if held.has(key) {
             return Err(self.problem(Problem::HeldAlready));
         }
-        held.note(key).map(drop).map_err(|TooMany| Error::TooManyLocks { most: held::NOTES })?;
+        let note = held.note(key, participant).map_err(|TooMany| Error::TooManyLocks { most: held::NOTES })?;
+        let own = note.own();
         let waiting = Waiting::with_looks_every_5_ms(timeout);
         let only_tries = timeout == Some(Duration::ZERO);
         let mut contender = Contender { mutex: self, key, own, spins: 0, races: 0, only_tries, waiting };
@@ -180,7 +202,7 @@ impl<'a> Mutex<'a> {
         match &result {
             // For people only: when it is lost, the lock is held all the same.
             Ok(_) => drop(self.holder().perform(Operation::Put(held.kernel_numbers()))),
-            Err(_) => held.forget(key),
+            Err(_) => held.strike(note),
         }
         Ok(if result? { Locked::OwnerDied } else { Locked::Clean })
     }
@@ -191,7 +213,8 @@ impl<'a> Mutex<'a> {
     /// EPERM: this thread does not have the lock.
     pub fn recover(&self) -> Result<()> {
         self.check_access()?;
-        let (held, key, own) = self.known()?;
+        let (held, key, participant) = self.known()?;
+        let own = held::holder(participant, held);
         let is_own = held.has(key) && lock_word::recover(&Contender::of_owner(self, key, own))?;
         if is_own { Ok(()) } else { Err(self.problem(Problem::NotHeld)) }
     }
@@ -202,10 +225,11 @@ impl<'a> Mutex<'a> {
     /// EPERM: this thread does not have it.
     pub fn unlock(&self) -> Result<()> {
         self.check_access()?;
-        let (held, key, own) = self.known()?;
+        let (held, key, participant) = self.known()?;
         if !held.has(key) {
             return Err(self.problem(Problem::NotHeld));
         }
+        let own = held::holder(participant, held);
         // Whatever becomes of it, this thread has it no more.
         let result = lock_word::free(&Contender::of_owner(self, key, own));
         held.forget(key);

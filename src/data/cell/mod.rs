@@ -20,6 +20,7 @@ mod protocol;
 use super::place::{AtOnce, InRegion};
 use crate::error::{Error, Result};
 use crate::mem::buffer::{Copying, Destination, Source};
+use crate::mem::hazard::Caller;
 use crate::mem::layout;
 use crate::mem::word::Words;
 use protocol::{Shape, Slots};
@@ -101,8 +102,8 @@ impl<'a> Cell<'a> {
 
     /// `at` and `publish_from`, if nothing at all is in their way; otherwise it is to be done by those.
     #[inline(always)]
-    pub(crate) fn publish_at_once(words: Words<'a>, value: Source, copying: Copying) -> Option<u64> {
-        let place = AtOnce::new(words, copying)?;
+    pub(crate) fn publish_at_once(words: Words<'a>, value: Source, copying: Copying, caller: Caller) -> Option<u64> {
+        let place = AtOnce::new(words, copying, caller)?;
         let slots = Slots::attach(&place).ok().filter(|_| words.is_writable())?;
         slots.publish(value, None).ok().filter(|_| place.has_stayed_intact())
     }
@@ -123,8 +124,8 @@ impl<'a> Cell<'a> {
 
     /// `at` and `read_into`, if nothing at all is in their way.
     #[inline(always)]
-    pub(crate) fn read_at_once(words: Words<'a>, value: Destination, copying: Copying) -> Option<u64> {
-        let place = AtOnce::new(words, copying)?;
+    pub(crate) fn read_at_once(words: Words<'a>, value: Destination, copying: Copying, caller: Caller) -> Option<u64> {
+        let place = AtOnce::new(words, copying, caller)?;
         Slots::attach(&place).ok()?.read(value).ok().filter(|_| place.has_stayed_intact())
     }
 

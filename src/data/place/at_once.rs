@@ -10,9 +10,10 @@ use super::super::memory::{Fault, Liveness, Locks, Memory, Woken};
 use super::{ALIGNMENT, participant, store, unlock_patiently};
 use crate::mem::atomic::{Ordering, fence};
 use crate::mem::buffer::{Copying, Destination, Source};
+use crate::mem::hazard::Caller;
 use crate::mem::word::{Operation, Word, Words};
 use crate::mem::{fence as asymmetric, held};
-use crate::sync::mutex::Mutex;
+use crate::sync::mutex::{self, Mutex};
 use crate::sync::wait;
 use std::time::Duration;
 
@@ -23,14 +24,15 @@ type Result<T> = core::result::Result<T, Fault>;
 pub(in crate::data) struct AtOnce<'a> {
     words: Words<'a>,
     copying: Copying,
+    caller: Caller,
 }
 
 impl<'a> AtOnce<'a> {
     /// None if anything at all is in the way.
     #[inline(always)]
-    pub(in crate::data) fn new(words: Words<'a>, copying: Copying) -> Option<AtOnce<'a>> {
+    pub(in crate::data) fn new(words: Words<'a>, copying: Copying, caller: Caller) -> Option<AtOnce<'a>> {
         let is_aligned = words.offset().is_multiple_of(ALIGNMENT);
-        (is_aligned && words.is_shared() && words.are_intact()).then_some(AtOnce { words, copying })
+        (is_aligned && words.is_shared() && words.are_intact()).then_some(AtOnce { words, copying, caller })
     }
 
     /// Whether everything that was done stands: no page was lost meanwhile.
@@ -158,17 +160,26 @@ impl Locks for AtOnce<'_> {
 
     #[inline(always)]
     fn lock(&self, offset: u64, _: impl FnOnce() -> Option<Duration>) -> core::result::Result<(), Failure> {
-        if Mutex::lock_at_once(self.words.part(offset, Mutex::SIZE)) { Ok(()) } else { Err(Failure::TimedOut) }
+        let words = self.words.part(offset, Mutex::SIZE);
+        match Mutex::lock_at_once(words, self.caller) {
+            mutex::AtOnce::Done => Ok(()),
+            mutex::AtOnce::Hindered => Err(Failure::TimedOut),
+            mutex::AtOnce::Doubtful => Mutex::check(words).map_err(|_| Failure::Access),
+        }
     }
 
     #[inline(always)]
     fn unlock(&self, offset: u64) -> Result<()> {
         let words = self.words.part(offset, Mutex::SIZE);
-        if Mutex::unlock_at_once(words) { Ok(()) } else { unlock_patiently(words).map_err(|_| Fault) }
+        match Mutex::unlock_at_once(words, self.caller) {
+            mutex::AtOnce::Done => Ok(()),
+            mutex::AtOnce::Hindered => unlock_patiently(words).map_err(|_| Fault),
+            mutex::AtOnce::Doubtful => Mutex::check(words).map_err(|_| Fault),
+        }
     }
 
     #[inline(always)]
     fn thread(&self) -> u32 {
-        held::mine().map_or(0, |held| held.thread() as u32)
+        held::of(self.caller).map_or(0, |held| held.thread() as u32)
     }
 }

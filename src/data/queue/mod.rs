@@ -35,6 +35,7 @@ use super::memory::Liveness;
 use super::place::{AtOnce, InRegion};
 use crate::error::{Error, Problem, Result};
 use crate::mem::buffer::{Copying, Destination, Source};
+use crate::mem::hazard::Caller;
 use crate::mem::layout;
 use crate::mem::pinned::Pinned;
 use crate::mem::word::Words;
@@ -118,8 +119,8 @@ fn begin(place: &Place, participant: u32) -> failure::Result<()> {
 /// written may be lost with its page before it returns, as if it were a moment later; what it has read must not be the zeros
 /// that stand in its place.
 #[inline(always)]
-fn at_once(place: &Place, participant: u32) -> Option<AtOnce<'_>> {
-    AtOnce::new(place.holder.words(), Copying::Short).filter(|place| place.me() == participant)
+fn at_once(place: &Place, participant: u32, caller: Caller) -> Option<AtOnce<'_>> {
+    AtOnce::new(place.holder.words(), Copying::Short, caller).filter(|place| place.me() == participant)
 }
 
 /// A producer of a queue. Dropping it leaves the queue: an open reservation is given up.
@@ -173,23 +174,23 @@ impl Producer {
 
     /// `push_from` of a short message, if there is room and nothing at all is in its way; otherwise it is to be done by that.
     #[inline(always)]
-    pub(crate) fn push_at_once(&mut self, message: Source) -> Option<()> {
-        let place = at_once(&self.place, self.participant).filter(|_| message.is_short())?;
+    pub(crate) fn push_at_once(&mut self, message: Source, caller: Caller) -> Option<()> {
+        let place = at_once(&self.place, self.participant, caller).filter(|_| message.is_short())?;
         self.member.push(&place, message, Some(Duration::ZERO)).ok()
     }
 
     /// `reserve`, likewise.
     #[inline(always)]
-    pub(crate) fn reserve_at_once(&mut self, length: u64) -> Option<*mut u8> {
-        let place = at_once(&self.place, self.participant)?;
+    pub(crate) fn reserve_at_once(&mut self, length: u64, caller: Caller) -> Option<*mut u8> {
+        let place = at_once(&self.place, self.participant, caller)?;
         let at = self.member.reserve(&place, length, Some(Duration::ZERO)).ok()?;
         Some(self.place.holder.address(at))
     }
 
     /// `commit`, likewise.
     #[inline(always)]
-    pub(crate) fn commit_at_once(&mut self, length: u64) -> Option<()> {
-        let place = at_once(&self.place, self.participant).filter(|_| self.member.has_reservation())?;
+    pub(crate) fn commit_at_once(&mut self, length: u64, caller: Caller) -> Option<()> {
+        let place = at_once(&self.place, self.participant, caller).filter(|_| self.member.has_reservation())?;
         let committed = self.member.commit(&place, length).is_ok();
         (committed || !self.member.has_reservation()).then_some(())
     }
@@ -298,23 +299,23 @@ impl Consumer {
 
     /// `pop_into` of a short message, if there is one and nothing at all is in its way; otherwise it is to be done by that.
     #[inline(always)]
-    pub(crate) fn pop_at_once(&mut self, buffer: Destination) -> Option<u64> {
-        let place = at_once(&self.place, self.participant)?;
+    pub(crate) fn pop_at_once(&mut self, buffer: Destination, caller: Caller) -> Option<u64> {
+        let place = at_once(&self.place, self.participant, caller)?;
         self.member.pop(&place, buffer, Some(Duration::ZERO)).ok().filter(|_| place.has_stayed_intact())
     }
 
     /// `peek`, likewise.
     #[inline(always)]
-    pub(crate) fn peek_at_once(&mut self) -> Option<(*const u8, u64)> {
-        let place = at_once(&self.place, self.participant)?;
+    pub(crate) fn peek_at_once(&mut self, caller: Caller) -> Option<(*const u8, u64)> {
+        let place = at_once(&self.place, self.participant, caller)?;
         let message = self.member.peek(&place, Some(Duration::ZERO)).ok()?;
         Some((self.place.holder.address(message.offset).cast_const(), message.length))
     }
 
     /// `consume`, likewise.
     #[inline(always)]
-    pub(crate) fn consume_at_once(&mut self) -> Option<()> {
-        let place = at_once(&self.place, self.participant).filter(|_| self.member.is_looking())?;
+    pub(crate) fn consume_at_once(&mut self, caller: Caller) -> Option<()> {
+        let place = at_once(&self.place, self.participant, caller).filter(|_| self.member.is_looking())?;
         let consumed = self.member.consume(&place).is_ok();
         (consumed || !self.member.is_looking()).then_some(())
     }

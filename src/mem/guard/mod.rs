@@ -134,7 +134,7 @@ pub struct Fault;
 /// A number that is accessed atomically: `u32` or `u64`, and no other type.
 ///
 /// Its functions are the library's own, which no other crate can call: the accesses under guard. All are sequentially
-/// consistent, and a [`Fault`] means that memory was not changed. The safety of each is the same: `at` is aligned to the
+/// consistent, and a [`Fault`], or a no, means that memory was not changed. The safety of each is the same: `at` is aligned to the
 /// word's size, its page is either good to read (and to write, except for `load`) or answers with a SIGBUS whose handler
 /// consults `fixup`, and Rust accesses it only by atomics of this size while others may write.
 pub trait Word: Copy + Eq + std::fmt::Debug + Send + Sync + 'static {
@@ -152,12 +152,40 @@ pub trait Word: Copy + Eq + std::fmt::Debug + Send + Sync + 'static {
     #[doc(hidden)]
     unsafe fn store(at: *mut Self, value: Self) -> Result<(), Fault>;
 
-    /// Puts `value` there; released only, not sequentially consistent.
+    /// Puts `value` there, and whether that is done; released only, not sequentially consistent.
     ///
     /// # Safety
     /// See [`Word`].
     #[doc(hidden)]
-    unsafe fn put(at: *mut Self, value: Self) -> Result<(), Fault>;
+    #[inline(always)]
+    unsafe fn put(at: *mut Self, value: Self) -> bool {
+        // SAFETY: the caller's promise is the one that is asked for.
+        unsafe { Self::store(at, value) }.is_ok()
+    }
+
+    /// Whether `expected` stands there; no also if nothing does.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn is(at: *const Self, expected: Self) -> bool {
+        // SAFETY: the caller's promise is the one that is asked for.
+        let found = unsafe { Self::load(at) };
+        found == Ok(expected)
+    }
+
+    /// `compare_swap` that only tells whether `desired` has been put there.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn replace(at: *mut Self, expected: Self, desired: Self) -> bool {
+        // SAFETY: the caller's promise is the one that is asked for.
+        let found = unsafe { Self::compare_swap(at, expected, desired) };
+        found == Ok(expected)
+    }
 
     /// Puts `value` there and returns what stood there.
     ///

@@ -96,12 +96,6 @@ macro_rules! word {
             }
 
             #[inline(always)]
-            unsafe fn put(at: *mut Self, value: Self) -> Result<(), Fault> {
-                // SAFETY: the caller's promise is the one that is asked for.
-                unsafe { Self::store(at, value) }
-            }
-
-            #[inline(always)]
             unsafe fn swap(at: *mut Self, value: Self) -> Result<Self, Fault> {
                 replace!($size, concat!("mov {new:", $size, "}, {value:", $size, "}"), at, value)
             }

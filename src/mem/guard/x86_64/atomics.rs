@@ -3,7 +3,8 @@
 //! Each is the instruction that a plain atomic compiles to, between two moves: a flag is set to 1 before the access
 //! and to 0 after it, and the fix-up skips the second. The test of that flag is well predicted and waits for nothing.
 //!
-//! Decision: a flag register, because `asm!` takes no `label` operand beside outputs (rust-lang/rust issue 119364).
+//! Decision: a flag register, because `asm!` takes no `label` operand beside outputs (rust-lang/rust issue 119364). What has
+//! no output but a yes or no goes to a label instead, which costs nothing.
 
 use std::arch::asm;
 
@@ -28,6 +29,21 @@ macro_rules! completes {
         );
         faulted == 0
     }};
+}
+
+/// Runs the lines of an access, all of which may fault; its function gives false where one does, or goes to `failed`.
+macro_rules! succeeds {
+    ([$($line:expr),+], $($operand:tt)+) => {
+        asm!(
+            "2:",
+            $($line,)+
+            "3:",
+            extable!("2b", "3b", "{failed}"),
+            failed = label { return false },
+            $($operand)+,
+            options(nostack),
+        )
+    };
 }
 
 /// `value` if the access that yielded it has completed.
@@ -63,17 +79,45 @@ macro_rules! word {
             }
 
             #[inline(always)]
-            unsafe fn put(at: *mut Self, value: Self) -> Result<(), Fault> {
+            unsafe fn put(at: *mut Self, value: Self) -> bool {
                 // ORDER: each store of x86 is a release.
-                // SAFETY: the caller vouches for `at`; a fault goes to the line behind the access.
-                let completed = unsafe {
-                    completes!(
+                // SAFETY: the caller vouches for `at`; a fault goes to `failed`.
+                unsafe {
+                    succeeds!(
                         [concat!("mov [{at}], {value:", $size, "}")],
                         at = in(reg) at,
                         value = in(reg) value
                     )
                 };
-                checked(completed, ())
+                true
+            }
+
+            #[inline(always)]
+            unsafe fn is(at: *const Self, expected: Self) -> bool {
+                // ORDER: as `load`.
+                // SAFETY: the caller vouches for `at`; a fault goes to `failed`.
+                unsafe {
+                    succeeds!(
+                        [concat!("cmp [{at}], {expected:", $size, "}"), "jne {failed}"],
+                        at = in(reg) at,
+                        expected = in(reg) expected
+                    )
+                };
+                true
+            }
+
+            #[inline(always)]
+            unsafe fn replace(at: *mut Self, expected: Self, desired: Self) -> bool {
+                // SAFETY: the caller vouches for `at`; a fault goes to `failed`.
+                unsafe {
+                    succeeds!(
+                        [concat!("lock cmpxchg [{at}], {desired:", $size, "}"), "jne {failed}"],
+                        at = in(reg) at,
+                        desired = in(reg) desired,
+                        inout($accumulator) expected => _
+                    )
+                };
+                true
             }
 
             #[inline(always)]
