@@ -81,9 +81,9 @@ fn those_that_only_try_do_not_keep_a_waiter_out() {
     in_own_process(test, || eight_contend([0, -1, 0, 1_000_000, 0, 0, -1, 0]));
 }
 
-/// Whether the lock's word says that somebody has waited long.
+/// Whether the lock says since when somebody has waited who has waited long.
 fn is_promised(region: &Opened) -> bool {
-    region.atomic(AT + 8, Do::<u64>::Load).unwrap() >> 29 & 1 == 1
+    region.atomic(AT + 32, Do::<u64>::Load).unwrap() != 0
 }
 
 #[test]

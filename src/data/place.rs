@@ -341,7 +341,7 @@ impl<W: Holder> Locks for InRegion<W> {
         match self.at_once(|caller| Mutex::lock_at_once(words, caller)) {
             mutex::AtOnce::Done => Ok(()),
             mutex::AtOnce::Hindered => self.lock_patiently(words, timeout()),
-            mutex::AtOnce::Doubtful => Ok(Mutex::check(words).map_err(|error| self.keep(error))?),
+            mutex::AtOnce::Doubtful => Ok(Mutex::check_taken(words).map_err(|error| self.keep(error))?),
         }
     }
 
@@ -349,10 +349,12 @@ impl<W: Holder> Locks for InRegion<W> {
     fn unlock(&self, offset: u64) -> core::result::Result<(), Fault> {
         let words = self.holder.words();
         let words = words.part(offset, Mutex::SIZE);
-        let unlocked = match self.at_once(|caller| Mutex::unlock_at_once(words, caller)) {
+        let unlocked = match self
+            .at_once(|caller| Mutex::unlock_at_once(words.mapping(), words.offset(), words.is_writable(), caller))
+        {
             mutex::AtOnce::Done => Ok(()),
             mutex::AtOnce::Hindered => unlock_patiently(words),
-            mutex::AtOnce::Doubtful => Mutex::check(words),
+            mutex::AtOnce::Doubtful => Mutex::check_freed(words),
         };
         unlocked.map_err(|error| self.keep(error))
     }

@@ -4,10 +4,9 @@ use super::guard::guard;
 use super::open::{enter, enter_at_once};
 use super::options::{self, mapshare_region};
 use crate::error::{Error, Result};
-use crate::mem::hazard::Caller;
 use crate::region::Region;
 use crate::sync::mutex::AtOnce;
-use crate::{Locked, Mutex, Owner, Words};
+use crate::{Locked, Mutex, Owner};
 use std::ffi::c_int;
 
 /// Bytes of a lock in a region; it stands at a multiple of 8.
@@ -90,26 +89,15 @@ pub extern "C" fn mapshare_mutex_init(region: *mut mapshare_region, offset: u64)
 /// Signals: not in a handler. Blocks: up to timeout_ns. Source: fcntl(2) "Open file description locks", futex(2).
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_mutex_lock(region: *mut mapshare_region, offset: u64, timeout_ns: i64) -> c_int {
-    match at_once(region, offset, |words, caller| Mutex::lock_at_once(words, caller)) {
+    let locked = enter_at_once(region).and_then(|open| {
+        let words = open.words_at_once(offset, Mutex::SIZE)?;
+        Some(Mutex::lock_at_once(words, open.caller()))
+    });
+    match locked.unwrap_or(AtOnce::Hindered) {
         AtOnce::Done => 0,
-        AtOnce::Doubtful => check("mapshare_mutex_lock", region, offset),
+        AtOnce::Doubtful => taken(region, offset),
         AtOnce::Hindered => lock(region, offset, timeout_ns),
     }
-}
-
-/// `attempt` on the lock that a caller means, if the way to it is free.
-#[inline(always)]
-fn at_once(region: *mut mapshare_region, offset: u64, attempt: impl FnOnce(Words, Caller) -> AtOnce) -> AtOnce {
-    let Some(open) = enter_at_once(region) else { return AtOnce::Hindered };
-    let Some(words) = open.words_at_once(offset, Mutex::SIZE) else { return AtOnce::Hindered };
-    attempt(words, open.caller())
-}
-
-/// What became of an attempt that is in doubt.
-#[cold]
-#[inline(never)]
-fn check(function: &'static str, region: *mut mapshare_region, offset: u64) -> c_int {
-    guard(function, || Mutex::check(enter(region)?.words(offset, Mutex::SIZE)?))
 }
 
 /// A taking that something is in the way of: by the ABI of C, as `read` of access.rs.
@@ -121,6 +109,13 @@ extern "C" fn lock(region: *mut mapshare_region, offset: u64, timeout_ns: i64) -
         let locked = mutex(&region, offset)?.lock(options::timeout(timeout_ns))?;
         Ok(if locked == Locked::OwnerDied { MAPSHARE_OWNER_DIED } else { 0 })
     })
+}
+
+/// As `lock`, for a taking that is in doubt.
+#[cold]
+#[inline(never)]
+extern "C" fn taken(region: *mut mapshare_region, offset: u64) -> c_int {
+    guard("mapshare_mutex_lock", || Mutex::check_taken(enter(region)?.words(offset, Mutex::SIZE)?))
 }
 
 /// Says that the data which a lock protects are in order again, after MAPSHARE_OWNER_DIED.
@@ -146,9 +141,11 @@ pub extern "C" fn mapshare_mutex_recover(region: *mut mapshare_region, offset: u
 /// Threads: the one that has the lock. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_mutex_unlock(region: *mut mapshare_region, offset: u64) -> c_int {
-    match at_once(region, offset, |words, caller| Mutex::unlock_at_once(words, caller)) {
+    let unlocked = enter_at_once(region)
+        .map(|open| Mutex::unlock_at_once(open.mapping(), offset, open.is_writable(), open.caller()));
+    match unlocked.unwrap_or(AtOnce::Hindered) {
         AtOnce::Done => 0,
-        AtOnce::Doubtful => check("mapshare_mutex_unlock", region, offset),
+        AtOnce::Doubtful => freed(region, offset),
         AtOnce::Hindered => unlock(region, offset),
     }
 }
@@ -158,6 +155,13 @@ pub extern "C" fn mapshare_mutex_unlock(region: *mut mapshare_region, offset: u6
 #[inline(never)]
 extern "C" fn unlock(region: *mut mapshare_region, offset: u64) -> c_int {
     guard("mapshare_mutex_unlock", || Mutex::unlock_at(enter(region)?.words(offset, Mutex::SIZE)?))
+}
+
+/// As `lock`, for a freeing that is in doubt.
+#[cold]
+#[inline(never)]
+extern "C" fn freed(region: *mut mapshare_region, offset: u64) -> c_int {
+    guard("mapshare_mutex_unlock", || Mutex::check_freed(enter(region)?.words(offset, Mutex::SIZE)?))
 }
 
 /// Who has a lock, for people and tools: it may be another one by the time of the return.

@@ -14,7 +14,9 @@
 use crate::sys::Errno;
 
 #[cfg(not(loom))]
-pub(crate) use kernel::{choose, free_light, heavy, heavy_for_all, join_all, light, light_for_all, light_is_free};
+pub(crate) use kernel::{
+    choose, free_light, heavy, heavy_for_all, join_all, light, light_for_all, light_is_free, light_is_free_for_all,
+};
 #[cfg(loom)]
 pub(crate) use model::{choose, free_light, heavy, light, light_is_free};
 
@@ -38,11 +40,16 @@ mod kernel {
         MEMBARRIER_FOR_ALL.store(is_in, Ordering::Release);
     }
 
+    /// Whether `free_light` serves as `light_for_all`; once it does, as long as the process lives.
+    #[inline(always)]
+    pub(crate) fn light_is_free_for_all() -> bool {
+        MEMBARRIER_FOR_ALL.load(Ordering::Acquire) // ORDER: Acquire, partner `join_all`
+    }
+
     /// The fence of the side that runs all the time, against sleepers in any process.
     #[inline(always)]
     pub(crate) fn light_for_all() {
-        // ORDER: Acquire, partner `join_all`.
-        if MEMBARRIER_FOR_ALL.load(Ordering::Acquire) {
+        if light_is_free_for_all() {
             // ORDER: SeqCst for the compiler; the processor's part is done by the membarrier in `heavy_for_all`.
             compiler_fence(Ordering::SeqCst);
         } else {

@@ -6,15 +6,18 @@
 //!
 //! Decision: lists are never freed, and the next thread takes over one that a thread has left.
 
-use super::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+use super::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence as full_fence};
+use super::fence;
 use super::fork_lock::ForkLock;
 use super::hazard::{self, Caller, NoRecord, ThreadNumber};
-use super::layout::word;
+use super::layout::{self, word};
 use super::mapping::Mapping;
 use super::presence::Presence;
-use super::word::Atomic;
+use super::span::Span;
+use super::word::{Atomic, Words};
 use crate::sys::{Errno, futex, process};
 use std::cell::Cell;
+use std::mem::offset_of;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::ptr;
@@ -26,13 +29,15 @@ pub(crate) const NOTES: usize = 16;
 const NOTES_AT_ONCE: usize = 2;
 
 /// One lock that is held, about to be, or was a moment ago; or none.
+///
+/// All of it stays when the lock is freed, so that who takes the same one again need not write the note anew.
 pub(crate) struct Note {
-    /// The file; null for none. Locks are known by file and position, whatever region they were taken through.
+    /// Whether it is one.
+    is_set: AtomicBool,
+    /// The file, and its word's first byte there: locks are known by these, whatever region they were taken through.
     presence: AtomicPtr<Presence>,
-    /// Its word's first byte in the file.
     position: AtomicU64,
-    /// Through which mapping it was taken, and where its word is there. They stay when the lock is freed, so that who takes
-    /// the same one again need not write the note anew; the mapping is null once it is gone.
+    /// Through which mapping it was taken, null once that is gone, and where its word is there.
     mapping: AtomicPtr<Mapping>,
     offset: AtomicU64,
     /// The word of this lock in this thread's hands, as long as the mapping is there.
@@ -91,14 +96,13 @@ impl Key<'_> {
 pub(crate) struct TooMany;
 
 /// The calling thread's notes, if it has any.
-#[inline(always)]
 pub(crate) fn mine() -> Option<&'static Held> {
-    of(Caller::known()?)
+    MINE.try_with(|mine| mine.0.get()).ok().flatten()
 }
 
-/// The same, where the calling thread is known.
+/// The same for who gives up when anything is in the way: as where a light fence is none.
 #[inline(always)]
-pub(crate) fn of(caller: Caller) -> Option<&'static Held> {
+pub(crate) fn at_once(caller: Caller) -> Option<&'static Held> {
     // SAFETY: null, or what `claim` has put down: lists are never freed, and all of it is atomics.
     unsafe { caller.notes().cast::<Held>().as_ref() }
 }
@@ -107,10 +111,11 @@ pub(crate) fn of(caller: Caller) -> Option<&'static Held> {
 #[cold]
 pub(crate) fn claim() -> Result<Option<&'static Held>, NoRecord> {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
+    let ThreadNumber(number) = hazard::this_thread()?;
     if let Some(held) = mine() {
+        held.put_down();
         return Ok(Some(held));
     }
-    let ThreadNumber(number) = hazard::this_thread()?;
     // ORDER: Relaxed: a flag of its own; registering twice does no harm.
     if !REGISTERED.swap(true, Ordering::Relaxed) {
         process::on_fork(forget_all).map_err(|Errno(_)| NoRecord)?;
@@ -124,7 +129,7 @@ pub(crate) fn claim() -> Result<Option<&'static Held>, NoRecord> {
     held.tell_kernel_numbers();
     let is_kept = MINE.try_with(|mine| mine.0.set(Some(held))).is_ok();
     if is_kept {
-        hazard::set_notes(ptr::from_ref(held).cast_mut().cast());
+        held.put_down();
     }
     Ok(is_kept.then_some(held))
 }
@@ -149,6 +154,14 @@ impl Note {
         self.own.load(Ordering::Relaxed) // ORDER: Relaxed, for its own thread
     }
 
+    /// The bytes of the lock, which this thread has taken through the mapping: `before` stand before its word. They were
+    /// checked then, and a region does not give up the bytes of a lock that is held.
+    #[inline(always)]
+    pub(crate) fn words<'a>(&self, mapping: &'a Mapping, before: u64, length: u64, is_writable: bool) -> Words<'a> {
+        let start = self.offset.load(Ordering::Relaxed) - before; // ORDER: Relaxed, for its own thread
+        Words::of(mapping, Span::checked_before(start as usize, length as usize), is_writable)
+    }
+
     /// Whether it is, or was last, of the lock whose word is at `offset` of the mapping; for the thread whose note it is.
     #[inline(always)]
     fn was_of(&self, mapping: &Mapping, offset: u64) -> bool {
@@ -159,13 +172,14 @@ impl Note {
     /// For the thread whose note it is.
     #[inline(always)]
     fn is_free(&self) -> bool {
-        self.presence.load(Ordering::Relaxed).is_null() // ORDER: Relaxed: only its thread writes it
+        !self.is_set.load(Ordering::Relaxed) // ORDER: Relaxed: only its thread writes it
     }
 
     #[inline(always)]
     fn is(&self, key: Key) -> bool {
-        // ORDER: Acquire, partner the Release in `note` and `forget`: for those who read another thread's notes.
-        ptr::eq(self.presence.load(Ordering::Acquire), key.presence)
+        // ORDER: Acquire, partner the Release in `set` and `strike`: for those who read another thread's notes.
+        self.is_set.load(Ordering::Acquire)
+            && ptr::eq(self.presence.load(Ordering::Acquire), key.presence)
             && self.position.load(Ordering::Acquire) == key.position()
     }
 }
@@ -175,6 +189,7 @@ impl Held {
         Held {
             notes: [const {
                 Note {
+                    is_set: AtomicBool::new(false),
                     presence: AtomicPtr::new(ptr::null_mut()),
                     position: AtomicU64::new(0),
                     mapping: AtomicPtr::new(ptr::null_mut()),
@@ -188,6 +203,12 @@ impl Held {
             changes: AtomicU32::new(0),
             next: OnceLock::new(),
         }
+    }
+
+    /// Lets `at_once` find this list of the calling thread.
+    fn put_down(&self) {
+        let is_fit = fence::light_is_free_for_all();
+        hazard::set_notes(if is_fit { ptr::from_ref(self).cast_mut().cast() } else { ptr::null_mut() });
     }
 
     /// The number of the thread whose notes these are.
@@ -211,25 +232,28 @@ impl Held {
     pub(crate) fn note(&self, key: Key, participant: NonZeroU32) -> Result<&Note, TooMany> {
         let free = self.notes.iter().find(|note| note.is_free()).ok_or(TooMany)?;
         self.write(free, key, participant);
-        self.set(free, key.presence);
+        self.set(free);
         Ok(free)
     }
 
-    /// The same for the lock whose word is at `offset` of the mapping, if nothing is in the way.
+    /// The same for the lock of those bytes whose word is at `offset` of their mapping, if nothing is in the way; this thread
+    /// may then access them.
     #[inline(always)]
-    pub(crate) fn note_at_once(&self, mapping: &Mapping, offset: u64) -> Option<&Note> {
+    pub(crate) fn note_at_once(&self, words: Words, offset: u64) -> Option<&Note> {
+        let mapping = words.mapping();
         let free = self.notes[..NOTES_AT_ONCE].iter().find(|note| note.is_free())?;
         if !free.was_of(mapping, offset) {
-            let (key, participant) = Key::of(mapping, offset)?;
+            let (key, participant) = Key::of(mapping, offset).filter(|_| words.are_direct())?;
             self.write(free, key, participant);
         }
-        self.set(free, mapping.presence_at_once()?);
+        self.set(free);
         Some(free)
     }
 
     #[inline(always)]
     fn write(&self, note: &Note, key: Key, participant: NonZeroU32) {
         // ORDER: Relaxed, for its own thread; for others see `set`.
+        note.presence.store(ptr::from_ref(key.presence).cast_mut(), Ordering::Relaxed);
         note.position.store(key.position(), Ordering::Relaxed);
         note.mapping.store(ptr::from_ref(key.mapping).cast_mut(), Ordering::Relaxed);
         note.offset.store(key.offset, Ordering::Relaxed);
@@ -237,9 +261,9 @@ impl Held {
     }
 
     #[inline(always)]
-    fn set(&self, note: &Note, presence: &'static Presence) {
+    fn set(&self, note: &Note) {
         // ORDER: Release, partner `Note::is`: it is whole before it is there.
-        note.presence.store(ptr::from_ref(presence).cast_mut(), Ordering::Release);
+        note.is_set.store(true, Ordering::Release);
         self.change();
     }
 
@@ -264,7 +288,7 @@ impl Held {
     #[inline(always)]
     pub(crate) fn strike(&self, note: &Note) {
         // ORDER: Release, partner `Note::is`: the lock was freed before.
-        note.presence.store(ptr::null_mut(), Ordering::Release);
+        note.is_set.store(false, Ordering::Release);
         self.change();
     }
 
@@ -298,18 +322,18 @@ impl Held {
     /// Marks and forgets the locks whose words are at some offsets of some mappings. Under `ABANDONING`.
     fn abandon(&self, which: impl Fn(*const Mapping, u64) -> bool) {
         for note in &self.notes {
-            // ORDER: Acquire, partner `note`.
-            let presence = note.presence.load(Ordering::Acquire);
+            // ORDER: Acquire, partner `set`.
+            let is_set = note.is_set.load(Ordering::Acquire);
             let mapping = note.mapping.load(Ordering::Relaxed);
             let offset = note.offset.load(Ordering::Relaxed);
-            if presence.is_null() || !which(mapping, offset) {
+            if !is_set || !which(mapping, offset) {
                 continue;
             }
             // SAFETY: a mapping that goes abandons its locks first, under the same lock as this.
             if let Some(mapping) = unsafe { mapping.as_ref() } {
                 mark_owner_died(mapping, offset, self.thread());
             }
-            note.presence.store(ptr::null_mut(), Ordering::Release); // ORDER: as in `forget`
+            note.is_set.store(false, Ordering::Release); // ORDER: as in `strike`
             self.change();
         }
     }
@@ -324,15 +348,15 @@ pub(crate) fn is_noted(key: Key, thread: u64, is_still_so: impl FnOnce() -> bool
     let before = changes();
     let is_noted = of_thread().any(|held| held.has(key));
     let is_still_so = is_still_so();
-    fence(Ordering::SeqCst);
+    full_fence(Ordering::SeqCst);
     is_noted || !is_still_so || changes() != before
 }
 
 /// How many locks that were taken through the mapping are held, at this offset and behind it.
 pub(crate) fn count_from(mapping: &Mapping, offset: u64) -> usize {
     let notes = lists().flat_map(|held| &held.notes);
-    // ORDER: Acquire, partner `note`; the calls that made them are over.
-    let is_held = |note: &&Note| !note.presence.load(Ordering::Acquire).is_null();
+    // ORDER: Acquire, partner `set`; the calls that made them are over.
+    let is_held = |note: &&Note| note.is_set.load(Ordering::Acquire);
     let is_there = |note: &&Note| {
         ptr::eq(note.mapping.load(Ordering::Relaxed), mapping) && note.offset.load(Ordering::Relaxed) >= offset
     };
@@ -363,6 +387,7 @@ pub(crate) fn abandon_in(mapping: &Mapping, offsets: Range<u64>) {
 fn mark_owner_died(mapping: &Mapping, offset: u64, thread: u64) {
     let Some(participant) = mapping.presence_at_once().and_then(Presence::participant) else { return };
     let holder = u64::from(participant.get()) << 32 | thread;
+    const ASLEEP: u64 = (offset_of!(layout::Mutex, asleep) - offset_of!(layout::Mutex, word)) as u64;
     let Some(word) = Atomic::<u64>::find(mapping, offset, true) else { return };
     while let Ok(seen) = word.load()
         && seen & word::HOLDER == holder
@@ -370,8 +395,9 @@ fn mark_owner_died(mapping: &Mapping, offset: u64, thread: u64) {
         // What cannot be written is gone.
         match word.compare_swap(seen, word::OWNER_DIED) {
             Ok(before) if before == seen => {
-                if let Ok(address) = word.meeting_place() {
-                    let _ = futex::wake(address.cast(), i32::MAX);
+                let asleep = Atomic::<u32>::find(mapping, offset + ASLEEP, true);
+                if let Some(address) = asleep.and_then(|asleep| asleep.meeting_place().ok()) {
+                    let _ = futex::wake(address, i32::MAX);
                 }
                 return;
             }
@@ -383,14 +409,14 @@ fn mark_owner_died(mapping: &Mapping, offset: u64, thread: u64) {
 
 /// The fork handler, in the child, which has no locks. Async-signal-safe.
 extern "C" fn forget_all() {
-    let mine = mine();
+    let mine = Caller::known().map(Caller::number);
     for held in lists() {
         for note in &held.notes {
             // ORDER: Relaxed: there is no other thread. The child is another participant.
-            note.presence.store(ptr::null_mut(), Ordering::Relaxed);
+            note.is_set.store(false, Ordering::Relaxed);
             note.mapping.store(ptr::null_mut(), Ordering::Relaxed);
         }
-        if mine.is_some_and(|mine| ptr::eq(mine, held)) {
+        if mine.is_some_and(|ThreadNumber(number)| u64::from(number) & word::THREAD == held.thread()) {
             held.tell_kernel_numbers();
         } else {
             held.thread.store(0, Ordering::Relaxed);

@@ -12,18 +12,20 @@ pub(crate) struct Mutex {
     pub(crate) word: u64,
     /// The holder's process (high half) and thread, by their kernel's numbers: for people only.
     pub(crate) holder: u64,
-    /// When it was last freed with `HAND_OFF`, in nanoseconds of CLOCK_MONOTONIC.
-    pub(crate) handed_off_ns: u64,
+    /// When it was last freed with `KEPT`, in nanoseconds of CLOCK_MONOTONIC.
+    pub(crate) kept_ns: u64,
     /// Since when somebody waits who has waited long; 0 when that is not known.
     pub(crate) waits_since_ns: u64,
+    /// 1 while somebody may sleep until the lock is free: what he sleeps on.
+    pub(crate) asleep: u32,
     /// Zeros.
-    pub(crate) reserved: [u64; 3],
+    pub(crate) reserved: [u32; 5],
 }
 
 const _: () = assert!(size_of::<Mutex>() == 64 && align_of::<Mutex>() == 8);
 const _: () = assert!(std::mem::offset_of!(Mutex, word) == 8 && std::mem::offset_of!(Mutex, holder) == 16);
-const _: () =
-    assert!(std::mem::offset_of!(Mutex, handed_off_ns) == 24 && std::mem::offset_of!(Mutex, waits_since_ns) == 32);
+const _: () = assert!(std::mem::offset_of!(Mutex, kept_ns) == 24 && std::mem::offset_of!(Mutex, waits_since_ns) == 32);
+const _: () = assert!(std::mem::offset_of!(Mutex, asleep) == 40);
 
 /// The high half of every head: "mshO", and of one that is being made: "mshI".
 const OBJECT: u64 = 0x4f68_736d << 32;
@@ -44,10 +46,8 @@ pub(crate) mod word {
     pub(crate) const HOLDER: u64 = super::HIGH_HALF | THREAD;
     /// Of the holder: the thread's number in its process.
     pub(crate) const THREAD: u64 = (1 << 29) - 1;
-    /// Somebody has waited long: who frees the lock leaves it to him.
-    pub(crate) const HAND_OFF: u64 = 1 << 29;
-    /// Somebody may sleep on the low half.
-    pub(crate) const WAITERS: u64 = 1 << 30;
+    /// It is free, and kept for somebody who has waited long.
+    pub(crate) const KEPT: u64 = 1 << 29;
     /// A holder died, and nobody has said since that the data are in order again.
     pub(crate) const OWNER_DIED: u64 = 1 << 31;
 }

@@ -27,6 +27,12 @@ impl Span {
         Some(Span { start: usize::try_from(offset).ok()?, length: usize::try_from(length).ok()? })
     }
 
+    /// A range that was found to lie inside its mapping before, and still does.
+    #[inline(always)]
+    pub(super) fn checked_before(start: usize, length: usize) -> Span {
+        Span { start, length }
+    }
+
     /// The `length` bytes from `at` on of this range, which has them.
     #[inline(always)]
     pub(crate) fn part(self, at: usize, length: usize) -> Span {

@@ -186,7 +186,19 @@ impl<'a> Words<'a> {
     /// zeros for one that was lost. To be asked before the first such access, and again after the last one.
     #[inline(always)]
     pub(crate) fn are_intact(&self) -> bool {
-        self.mapping.protector() != Protector::SystemCalls && self.mapping.lost.is_nothing()
+        self.are_direct() && self.stand()
+    }
+
+    /// Whether it is the thread itself that accesses them, not the kernel.
+    #[inline(always)]
+    pub(crate) fn are_direct(&self) -> bool {
+        self.mapping.protector() != Protector::SystemCalls
+    }
+
+    /// Whether no page of the mapping stands as zeros for one that was lost.
+    #[inline(always)]
+    pub(crate) fn stand(&self) -> bool {
+        self.mapping.lost.is_nothing()
     }
 
     /// Whether others see what is written.

@@ -416,7 +416,7 @@ impl Region {
     }
 
     #[inline(always)]
-    fn is_writable(&self) -> bool {
+    pub(crate) fn is_writable(&self) -> bool {
         self.access != Access::ReadOnly
     }
 
@@ -440,7 +440,7 @@ impl Region {
         self.mapping.sharing() == Sharing::Shared
     }
 
-    fn mapping(&self) -> &Mapping {
+    pub(crate) fn mapping(&self) -> &Mapping {
         &self.mapping
     }
 

@@ -11,9 +11,11 @@
 //! Decision: whether somebody waits is a flag. A count would be wrong for ever once a waiter was killed.
 
 use crate::error::{Error, Problem, Result};
+use crate::mem::fence;
 use crate::mem::hazard::{Caller, NoRecord};
 use crate::mem::held::{self, Held, Key, TooMany};
 use crate::mem::layout::{self, HIGH_HALF, INITIALISING, KIND, MUTEX_HEAD, word};
+use crate::mem::mapping::Mapping;
 use crate::mem::word::{Atomic, Operation, Words};
 use crate::sync::wait::Waiting;
 use crate::sync::{liveness, lock_word};
@@ -23,8 +25,14 @@ use std::mem::offset_of;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// How often a waiter looks before it sleeps.
-const SPINS: u32 = 100;
+/// How often a waiter looks before it sleeps. Between two looks it pauses twice as long as before, up to 2^6 pauses: each
+/// look takes the line away from an owner who may be about to free the lock, and to take it again.
+const LOOKS: u32 = 10;
+const MOST_PAUSES: u32 = 1 << 6;
+/// So often the word may change before one who is always too late looks at the time.
+const RACES: u32 = 100;
+/// What stands in a lock while somebody may sleep until it is free.
+const SOMEBODY: u32 = 1;
 /// How long a waiter bears that others come before it, in nanoseconds.
 const LONG_WAIT_NS: u64 = 20_000_000;
 /// How long a lock that was freed for him is kept, in nanoseconds.
@@ -46,7 +54,8 @@ pub(crate) enum AtOnce {
     Done,
     /// Nothing has happened.
     Hindered,
-    /// It is done, unless the lock's page is one of those that were lost meanwhile: `check` tells.
+    /// It is done, unless the lock's page is one of those that were lost meanwhile, and somebody may have to be woken:
+    /// `check_taken` or `check_freed` is to be called.
     Doubtful,
 }
 
@@ -126,44 +135,59 @@ impl<'a> Mutex<'a> {
     #[inline(always)]
     pub(crate) fn lock_at_once(words: Words<'a>, caller: Caller) -> AtOnce {
         let mutex = Mutex { words };
-        let Some(held) = held::of(caller).filter(|_| words.are_intact()) else { return AtOnce::Hindered };
-        if !mutex.head().is_plainly(MUTEX_HEAD) {
-            return AtOnce::Hindered;
-        }
-        let Some(note) = held.note_at_once(words.mapping(), mutex.offset()) else { return AtOnce::Hindered };
-        if !mutex.word().replaces_plainly(0, note.own()) {
+        let Some(held) = held::at_once(caller).filter(|_| words.is_writable()) else { return AtOnce::Hindered };
+        let Some(note) = held.note_at_once(words, mutex.offset()) else { return AtOnce::Hindered };
+        if !mutex.head().is_plainly(MUTEX_HEAD) || !mutex.word().replaces_plainly(0, note.own()) {
             held.strike(note);
             return AtOnce::Hindered;
         }
         mutex.holder().puts_plainly(held.kernel_numbers());
-        if words.are_intact() { AtOnce::Done } else { AtOnce::Doubtful }
+        if words.stand() { AtOnce::Done } else { AtOnce::Doubtful }
     }
 
-    /// `unlock`, if nothing at all is in its way.
+    /// `unlock` of the lock at `offset` of the mapping, if nothing at all is in its way. That it is aligned, and that the
+    /// mapping has it and may be accessed, was found when it was taken.
     #[inline(always)]
-    pub(crate) fn unlock_at_once(words: Words<'a>, caller: Caller) -> AtOnce {
+    pub(crate) fn unlock_at_once(mapping: &'a Mapping, offset: u64, is_writable: bool, caller: Caller) -> AtOnce {
+        let word_at = offset_of!(layout::Mutex, word) as u64;
+        let Some(held) = held::at_once(caller) else { return AtOnce::Hindered };
+        let Some(note) = held.find_at_once(mapping, offset.wrapping_add(word_at)) else { return AtOnce::Hindered };
+        let words = note.words(mapping, word_at, Mutex::SIZE, is_writable);
         let mutex = Mutex { words };
-        let Some(held) = held::of(caller).filter(|_| words.are_intact()) else { return AtOnce::Hindered };
-        let Some(note) = held.find_at_once(words.mapping(), mutex.offset()) else { return AtOnce::Hindered };
-        if !mutex.word().replaces_plainly(note.own(), 0) {
+        let is_simple = mutex.word().is_plainly(note.own()) && mutex.asleep().is_plainly(0);
+        if !is_simple || !mutex.word().puts_plainly(0) {
             return AtOnce::Hindered;
         }
         held.strike(note);
-        if words.are_intact() { AtOnce::Done } else { AtOnce::Doubtful }
+        // ORDER: light, partner `lock_word::Contender::heavy_fence`, between the store and the look for sleepers.
+        fence::free_light();
+        if mutex.asleep().is_plainly(0) && words.stand() { AtOnce::Done } else { AtOnce::Doubtful }
     }
 
-    /// What became of a lock that was taken, or freed, while some page of the region was lost.
+    /// What became of a lock that was taken while some page of the region was lost.
     ///
     /// # Errors
     /// ENXIO, ENOSPC, EIO: its page; this thread does not have it.
     #[cold]
-    pub(crate) fn check(words: Words<'a>) -> Result<()> {
+    pub(crate) fn check_taken(words: Words<'a>) -> Result<()> {
         words.check(0, words.length()).inspect_err(|_| {
-            let mutex = Mutex { words };
-            if let Ok((held, key, _)) = mutex.known() {
+            if let Ok((held, key, _)) = (Mutex { words }).known() {
                 held.forget(key);
             }
         })
+    }
+
+    /// The same for one that was freed; also wakes who has gone to sleep meanwhile.
+    ///
+    /// # Errors
+    /// ENXIO, ENOSPC, EIO: its page; this thread has it no more.
+    #[cold]
+    pub(crate) fn check_freed(words: Words<'a>) -> Result<()> {
+        let mutex = Mutex { words };
+        if mutex.asleep().load().is_ok_and(|asleep| asleep != 0) {
+            mutex.wake(false);
+        }
+        words.check(0, words.length())
     }
 
     /// Where the word is in the region.
@@ -197,7 +221,7 @@ impl<'a> Mutex<'a> {
         let own = note.own();
         let waiting = Waiting::with_looks_every_5_ms(timeout);
         let only_tries = timeout == Some(Duration::ZERO);
-        let mut contender = Contender { mutex: self, key, own, spins: 0, races: 0, only_tries, waiting };
+        let mut contender = Contender { mutex: self, key, own, looks: 0, races: 0, only_tries, waiting };
         let result = lock_word::take(&mut contender);
         match &result {
             // For people only: when it is lost, the lock is held all the same.
@@ -252,7 +276,7 @@ impl<'a> Mutex<'a> {
     /// ENXIO, ENOSPC, EIO: as an atomic.
     pub fn owner(&self) -> Result<Owner> {
         let seen = self.word().load()?;
-        let has_waiters = seen & word::WAITERS != 0;
+        let has_waiters = self.asleep().load()? != 0;
         if seen & word::HOLDER == 0 {
             return Ok(Owner { has_waiters, ..Owner::default() });
         }
@@ -276,12 +300,26 @@ impl<'a> Mutex<'a> {
         self.words.word(offset_of!(layout::Mutex, holder))
     }
 
-    fn handed_off_ns(&self) -> Atomic<'a, u64> {
-        self.words.word(offset_of!(layout::Mutex, handed_off_ns))
+    fn kept_ns(&self) -> Atomic<'a, u64> {
+        self.words.word(offset_of!(layout::Mutex, kept_ns))
     }
 
     fn waits_since_ns(&self) -> Atomic<'a, u64> {
         self.words.word(offset_of!(layout::Mutex, waits_since_ns))
+    }
+
+    #[inline(always)]
+    fn asleep(&self) -> Atomic<'a, u32> {
+        self.words.word(offset_of!(layout::Mutex, asleep))
+    }
+
+    /// Takes back what says that somebody sleeps, and wakes one sleeper, or all. One that is not woken looks by itself.
+    fn wake(&self, all: bool) {
+        // Zero first: whoever announces himself after it looks again and finds what was done.
+        let _ = self.asleep().store(0);
+        if let Ok(address) = self.asleep().meeting_place() {
+            let _ = futex::wake(address, if all { i32::MAX } else { 1 });
+        }
     }
 
     fn check_access(&self) -> Result<()> {
@@ -314,7 +352,7 @@ struct Contender<'a, 'b> {
     mutex: &'b Mutex<'a>,
     key: Key<'b>,
     own: u64,
-    spins: u32,
+    looks: u32,
     /// How often the word was another one than a moment before.
     races: u32,
     only_tries: bool,
@@ -324,7 +362,7 @@ struct Contender<'a, 'b> {
 impl<'a, 'b> Contender<'a, 'b> {
     /// The one that has the lock, and waits for nothing.
     fn of_owner(mutex: &'b Mutex<'a>, key: Key<'b>, own: u64) -> Contender<'a, 'b> {
-        Contender { mutex, key, own, spins: 0, races: 0, only_tries: false, waiting: Waiting::new(None) }
+        Contender { mutex, key, own, looks: 0, races: 0, only_tries: false, waiting: Waiting::new(None) }
     }
 }
 
@@ -354,17 +392,41 @@ impl lock_word::Contender for Contender<'_, '_> {
 
     fn was_late(&mut self) -> Result<()> {
         self.races = self.races.wrapping_add(1);
-        if self.races.is_multiple_of(SPINS) { self.waiting.check_time() } else { Ok(()) }
+        if self.races.is_multiple_of(RACES) { self.waiting.check_time() } else { Ok(()) }
     }
 
     fn spins(&mut self) -> bool {
-        self.spins += 1;
-        std::hint::spin_loop();
-        self.spins <= SPINS
+        if self.only_tries || self.looks == LOOKS {
+            return false;
+        }
+        (0..MOST_PAUSES.min(1 << self.looks)).for_each(|_| std::hint::spin_loop());
+        self.looks += 1;
+        true
     }
 
-    fn sleep(&mut self, expected: u32) -> Result<()> {
-        self.waiting.sleep(self.mutex.word().meeting_place()?.cast(), expected).map(drop)
+    fn check_time(&self) -> Result<()> {
+        self.waiting.check_time()
+    }
+
+    fn announce(&self) -> Result<()> {
+        self.mutex.asleep().store(SOMEBODY)
+    }
+
+    fn heavy_fence(&self) {
+        fence::heavy_for_all();
+    }
+
+    fn is_anybody_asleep(&self) -> Result<bool> {
+        fence::light_for_all();
+        Ok(self.mutex.asleep().load()? != 0)
+    }
+
+    fn sleep(&mut self) -> Result<()> {
+        self.waiting.sleep(self.mutex.asleep().meeting_place()?, SOMEBODY).map(drop)
+    }
+
+    fn wake(&self, all: bool) {
+        self.mutex.wake(all);
     }
 
     fn has_waited_long(&self) -> bool {
@@ -378,19 +440,16 @@ impl lock_word::Contender for Contender<'_, '_> {
         if noted_ns == 0 || begun_ns < noted_ns { since_ns.store(begun_ns) } else { Ok(()) }
     }
 
+    fn is_wait_noted(&self) -> Result<bool> {
+        Ok(self.mutex.waits_since_ns().load()? != 0)
+    }
+
     fn forget_wait(&self) -> Result<()> {
         self.mutex.waits_since_ns().store(0)
     }
 
-    fn wake(&self, all: bool) {
-        // A sleeper that is not woken looks by itself.
-        if let Ok(address) = self.mutex.word().meeting_place() {
-            let _ = futex::wake(address.cast(), if all { i32::MAX } else { 1 });
-        }
-    }
-
-    fn note_hand_off(&self) -> Result<()> {
-        self.mutex.handed_off_ns().store(monotonic_ns())
+    fn note_keeping(&self) -> Result<()> {
+        self.mutex.kept_ns().store(monotonic_ns())
     }
 
     fn is_kept_for_another(&self) -> Result<bool> {
@@ -401,7 +460,7 @@ impl lock_word::Contender for Contender<'_, '_> {
         let since_ns = self.mutex.waits_since_ns().load()?;
         let is_first = |begun_ns| begun_ns <= since_ns || since_ns == 0 && self.has_waited_long();
         // A moment that has not come yet, of another time namespace or rubbish, is none.
-        let is_fresh = monotonic_ns().wrapping_sub(self.mutex.handed_off_ns().load()?) < KEPT_NS;
+        let is_fresh = monotonic_ns().wrapping_sub(self.mutex.kept_ns().load()?) < KEPT_NS;
         Ok(is_fresh && !self.waiting.begun_ns().is_some_and(is_first))
     }
 }

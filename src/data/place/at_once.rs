@@ -164,22 +164,22 @@ impl Locks for AtOnce<'_> {
         match Mutex::lock_at_once(words, self.caller) {
             mutex::AtOnce::Done => Ok(()),
             mutex::AtOnce::Hindered => Err(Failure::TimedOut),
-            mutex::AtOnce::Doubtful => Mutex::check(words).map_err(|_| Failure::Access),
+            mutex::AtOnce::Doubtful => Mutex::check_taken(words).map_err(|_| Failure::Access),
         }
     }
 
     #[inline(always)]
     fn unlock(&self, offset: u64) -> Result<()> {
         let words = self.words.part(offset, Mutex::SIZE);
-        match Mutex::unlock_at_once(words, self.caller) {
+        match Mutex::unlock_at_once(words.mapping(), words.offset(), words.is_writable(), self.caller) {
             mutex::AtOnce::Done => Ok(()),
             mutex::AtOnce::Hindered => unlock_patiently(words).map_err(|_| Fault),
-            mutex::AtOnce::Doubtful => Mutex::check(words).map_err(|_| Fault),
+            mutex::AtOnce::Doubtful => Mutex::check_freed(words).map_err(|_| Fault),
         }
     }
 
     #[inline(always)]
     fn thread(&self) -> u32 {
-        held::of(self.caller).map_or(0, |held| held.thread() as u32)
+        held::at_once(self.caller).map_or(0, |held| held.thread() as u32)
     }
 }

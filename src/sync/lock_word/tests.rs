@@ -51,8 +51,22 @@ impl Contender for Late {
         false
     }
 
-    fn sleep(&mut self, _: u32) -> Result<(), TimedOut> {
+    fn check_time(&self) -> Result<(), TimedOut> {
         Ok(())
+    }
+
+    fn announce(&self) -> Result<(), TimedOut> {
+        Ok(())
+    }
+
+    fn heavy_fence(&self) {}
+
+    fn is_anybody_asleep(&self) -> Result<bool, TimedOut> {
+        Ok(false)
+    }
+
+    fn sleep(&mut self) -> Result<(), TimedOut> {
+        self.was_late()
     }
 
     fn has_waited_long(&self) -> bool {
@@ -63,13 +77,17 @@ impl Contender for Late {
         Ok(())
     }
 
+    fn is_wait_noted(&self) -> Result<bool, TimedOut> {
+        Ok(false)
+    }
+
     fn forget_wait(&self) -> Result<(), TimedOut> {
         Ok(())
     }
 
     fn wake(&self, _: bool) {}
 
-    fn note_hand_off(&self) -> Result<(), TimedOut> {
+    fn note_keeping(&self) -> Result<(), TimedOut> {
         Ok(())
     }
 

@@ -6,23 +6,24 @@
 //! long. Deaths are in the model as threads that take the lock, or free it and wake nobody, and end. Not in the model: how
 //! an owner of the same process is looked up (held.rs).
 
-use crate::mem::layout::word::{HOLDER, OWNER_DIED, THREAD};
+use crate::mem::layout::word::{HOLDER, OWNER_DIED};
 use crate::sync::lock_word::{self, Contender};
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 /// A lock, its futex, and what it protects.
 struct Lock {
     word: AtomicU64,
+    asleep: AtomicU32,
     /// What the kernel has for itself while it compares the word and puts a thread to sleep, or wakes.
     kernel: Mutex<()>,
     sleepers: Condvar,
     /// Since when somebody waits, by the clock that `begun` are taken from; 0 when it is not known.
     since: AtomicU64,
     clock: AtomicU64,
-    /// It was handed off a moment ago.
+    /// It was freed for another a moment ago.
     is_fresh: AtomicBool,
     sleeps: Sleeps,
     /// The thread of that number has died.
@@ -86,12 +87,30 @@ impl Contender for Thread {
         false
     }
 
-    fn sleep(&mut self, expected: u32) -> Result<(), GivenUp> {
+    fn check_time(&self) -> Result<(), GivenUp> {
+        if self.patience == Some(0) { Err(GivenUp) } else { Ok(()) }
+    }
+
+    fn announce(&self) -> Result<(), GivenUp> {
+        self.lock.asleep.store(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn heavy_fence(&self) {
+        self.lock.fence();
+    }
+
+    fn is_anybody_asleep(&self) -> Result<bool, GivenUp> {
+        self.lock.fence();
+        Ok(self.lock.asleep.load(Ordering::Relaxed) != 0)
+    }
+
+    fn sleep(&mut self) -> Result<(), GivenUp> {
         if let Some(left) = &mut self.patience {
-            *left = left.checked_sub(1).ok_or(GivenUp)?;
+            *left -= 1;
         }
         self.begun.get_or_insert_with(|| self.lock.clock.fetch_add(1, Ordering::Relaxed));
-        let is_kept = u64::from(expected) & THREAD == 0;
+        let is_kept = self.lock.word.load(Ordering::Relaxed) & HOLDER == 0;
         if self.lock.sleeps == Sleeps::ForAWhile || is_kept && self.lock.sleeps == Sleeps::UntilWokenOrKeptTooLong {
             thread::yield_now();
             self.lock.is_fresh.store(false, Ordering::SeqCst);
@@ -99,10 +118,19 @@ impl Contender for Thread {
         }
         let kernel = self.lock.kernel.lock().expect("no panic");
         // The newest number, as the kernel finds it: nothing but a swap is sure to.
-        if self.lock.word.fetch_add(0, Ordering::SeqCst) as u32 == expected {
+        if self.lock.asleep.fetch_add(0, Ordering::SeqCst) == 1 {
             drop(self.lock.sleepers.wait(kernel).expect("no panic"));
         }
         Ok(())
+    }
+
+    fn wake(&self, all: bool) {
+        if self.number == DEAD {
+            return;
+        }
+        self.lock.asleep.store(0, Ordering::SeqCst);
+        let _kernel = self.lock.kernel.lock().expect("no panic");
+        if all { self.lock.sleepers.notify_all() } else { self.lock.sleepers.notify_one() }
     }
 
     fn has_waited_long(&self) -> bool {
@@ -122,15 +150,11 @@ impl Contender for Thread {
         Ok(())
     }
 
-    fn wake(&self, all: bool) {
-        if self.number == DEAD {
-            return;
-        }
-        let _kernel = self.lock.kernel.lock().expect("no panic");
-        if all { self.lock.sleepers.notify_all() } else { self.lock.sleepers.notify_one() }
+    fn is_wait_noted(&self) -> Result<bool, GivenUp> {
+        Ok(self.lock.since.load(Ordering::SeqCst) != 0)
     }
 
-    fn note_hand_off(&self) -> Result<(), GivenUp> {
+    fn note_keeping(&self) -> Result<(), GivenUp> {
         self.lock.is_fresh.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -146,6 +170,7 @@ impl Lock {
     fn new(sleeps: Sleeps) -> &'static Lock {
         Box::leak(Box::new(Lock {
             word: AtomicU64::new(0),
+            asleep: AtomicU32::new(0),
             kernel: Mutex::new(()),
             sleepers: Condvar::new(),
             since: AtomicU64::new(0),
@@ -155,6 +180,13 @@ impl Lock {
             is_dead: AtomicBool::new(false),
             data: UnsafeCell::new(0),
         }))
+    }
+
+    /// Either half of the asymmetric fence; none where sleeps end by time, so that it makes good for no other ordering.
+    fn fence(&self) {
+        if self.sleeps != Sleeps::ForAWhile {
+            fence(Ordering::SeqCst);
+        }
     }
 
     fn thread(&'static self, number: u64, patience: Option<u32>) -> Thread {
@@ -195,12 +227,17 @@ impl Lock {
             return;
         }
         self.count();
-        if thread.compare_swap(thread.own(), 0) != Ok(thread.own()) {
+        if self.asleep.load(Ordering::Relaxed) != 0 {
             assert_eq!(lock_word::free(&thread), Ok(true));
+            return;
+        }
+        self.word.store(0, Ordering::Release);
+        if thread.is_anybody_asleep() == Ok(true) {
+            thread.wake(false);
         }
     }
 
-    /// `count_one`, or gives up at the second sleep.
+    /// `count_one`, or gives up before a second sleep.
     fn count_one_impatiently(&'static self, number: u64) {
         let mut thread = self.thread(number, Some(1));
         if lock_word::take(&mut thread) == Ok(false) {
