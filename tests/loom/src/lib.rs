@@ -1,5 +1,5 @@
 //! The library's protocols without a kernel. For the model checker (`--cfg loom`): the token table, hazard cells, fences,
-//! pins, the word of a lock, the cell and the queue. For Miri and plain threads: the cell and the queue.
+//! values with one user, pins, the word of a lock, the cell and the queue. For Miri and plain threads: the cell and the queue.
 #![cfg(test)]
 
 #[path = "../../../src/error"]
@@ -46,6 +46,11 @@ mod mem {
     pub(crate) mod mapping {
         pub(crate) struct Mapping(#[expect(dead_code, reason = "bytes, for an address of its own")] pub(crate) u8);
     }
+    #[cfg(loom)]
+    pub(crate) mod one_user;
+    #[cfg(loom)]
+    #[path = "../../tests/loom/src/one_user_loom.rs"]
+    mod one_user_loom;
     #[cfg(loom)]
     pub(crate) mod pins;
     #[cfg(loom)]
