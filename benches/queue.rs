@@ -457,7 +457,7 @@ impl Bare {
 /// One answers after a pause, so that the other sleeps meanwhile.
 fn wake(bench: &Bench, mapping: &RawMapping, table: &Table) {
     const COUNT: usize = 300;
-    let pause = || (0..400).for_each(|_| std::hint::spin_loop());
+    let pause = || (0..5000).for_each(|_| std::hint::spin_loop());
     let (back_bench, back_mapping) = another(bench);
     let mut medians = vec![];
     for _ in 0..41 {

@@ -161,9 +161,9 @@ fn a_reader_whom_writers_overtake_64_times_is_told_so() {
     for door in DOORS {
         let folder = Folder::new();
         let mut region = open(door, &folder, 8);
+        let next = |slot| 1600 * (slot + 1) + (slot + 1) % SLOTS;
         for slot in 0..SLOTS {
-            let next = 1600 * (slot + 1) + (slot + 1) % SLOTS;
-            region.write(AT + 128 + 64 * slot, &next.to_le_bytes()).unwrap();
+            region.write(AT + 128 + 64 * slot, &next(slot).to_le_bytes()).unwrap();
         }
         let version = region.view(AT + VERSION, 8).unwrap();
         let lapped = match &region {
@@ -181,7 +181,9 @@ fn a_reader_whom_writers_overtake_64_times_is_told_so() {
         };
         refused(lapped, EAGAIN, &["overwritten 64 times", "read again"]);
         region.release(version);
-        assert_eq!(region.read_cell(AT, 8).map(|(version, _)| version), Ok(25600));
+        // From C two attempts that give up at once come before the 64.
+        let looks = if door == Door::C { 66 } else { 64 };
+        assert_eq!(region.read_cell(AT, 8).map(|(version, _)| version), Ok(next((looks - 1) % SLOTS)));
     }
 }
 

@@ -60,7 +60,6 @@ const TABLE: &[(&str, &[&str])] = &[
             "Result",
             "Sides",
             "View",
-            "Words",
         ],
     ),
 ];

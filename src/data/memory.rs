@@ -43,6 +43,23 @@ pub(super) trait Memory {
     /// Writes `desired` where `expected` stands, and gives what stood there. SeqCst.
     fn compare_swap_u64(&self, offset: u64, expected: u64, desired: u64) -> Result<u64, Fault>;
 
+    /// Whether `expected` stands there; perhaps no when the word cannot be had.
+    #[inline(always)]
+    fn is_u32(&self, offset: u64, expected: u32, order: Ordering) -> bool {
+        self.load_u32(offset, order) == Ok(expected)
+    }
+    /// Whether `expected` stands there; perhaps no when the word cannot be had.
+    #[inline(always)]
+    fn is_u64(&self, offset: u64, expected: u64, order: Ordering) -> bool {
+        self.load_u64(offset, order) == Ok(expected)
+    }
+    /// Adds `by` to a word that nobody else writes. Relaxed.
+    #[inline(always)]
+    fn bump_u64(&self, offset: u64, by: u64) -> Result<(), Fault> {
+        let value = self.load_u64(offset, Ordering::Relaxed)?;
+        self.store_u64(offset, value.wrapping_add(by), Ordering::Relaxed)
+    }
+
     /// Copies bytes in, in no order.
     fn copy_in(&self, offset: u64, from: Source) -> Result<(), Fault>;
     /// Copies bytes out, in no order.
@@ -60,6 +77,11 @@ pub(super) trait Memory {
     /// The other half, which makes every process that shares the memory pass a full fence.
     fn heavy_fence(&self);
 
+    /// Lets a moment pass, if there is time for a look more in the midst of an operation.
+    #[inline(always)]
+    fn spins(&self) -> bool {
+        false
+    }
     /// Lets a moment pass.
     fn pause(&self);
     /// The clock of `wait`, in nanoseconds.
@@ -68,6 +90,14 @@ pub(super) trait Memory {
     fn wait(&self, offset: u64, expected: u32, until: u64) -> Result<Woken, Fault>;
     /// Wakes all that sleep on the word.
     fn wake(&self, offset: u64) -> Result<(), Fault>;
+    /// The same, once the word says that nobody sleeps any more.
+    #[cold]
+    #[inline(never)]
+    fn rouse(&self, offset: u64) -> Result<(), Fault> {
+        // Zero first: whoever announces himself after it looks again and finds what was done.
+        self.store_u32(offset, 0, Ordering::SeqCst)?;
+        self.wake(offset)
+    }
 }
 
 /// Who uses the memory, and whether he lives.
@@ -80,6 +110,9 @@ pub(super) trait Liveness {
 
 /// The lock of 64 bytes that outlives its owner, at an offset.
 pub(super) trait Locks {
+    /// Whether it can be had here at all; otherwise an operation that needs it fails.
+    const HAS_LOCKS: bool;
+
     /// Makes one of zeros.
     fn init_lock(&self, offset: u64) -> Result<(), Fault>;
     /// Waits for it. That an owner died with it is of no interest: who has it looks how things stand.

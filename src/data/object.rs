@@ -98,13 +98,23 @@ impl Kind {
     #[inline(always)]
     pub(super) fn attach<M: Memory + Liveness>(self, memory: &M) -> Result<Identity> {
         // ORDER: Acquire, partner create.
-        if memory.load_u64(HEAD, Acquire)? != self.0 {
+        if !memory.is_u64(HEAD, self.0, Acquire) {
             if !M::IS_PATIENT {
                 return Err(Failure::Access);
             }
             self.await_it(memory)?;
         }
         self.identity(memory)
+    }
+
+    /// Whether such an object stands there; perhaps no when it is hard to tell.
+    #[inline(always)]
+    pub(super) fn stands<M: Memory>(self, memory: &M, identity: Identity) -> bool {
+        let options = u64::from(identity.options) | u64::from(checksum(self.0, identity)) << 32;
+        // ORDER: Acquire, partner create. LAYOUT: little-endian, as `identity` reads it.
+        memory.is_u64(HEAD, self.0, Acquire)
+            && memory.is_u64(LENGTH, identity.length, Relaxed)
+            && memory.is_u64(OPTIONS, options, Relaxed)
     }
 
     /// `attach`, of one that was attached to before: it does not come and go.

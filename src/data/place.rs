@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 /// What cells and queues stand at a multiple of.
-const ALIGNMENT: u64 = 64;
+pub(super) const ALIGNMENT: u64 = 64;
 /// So often in a row the kernel may find no page where this process finds one, before it counts as a failure.
 const PATIENCE: u32 = 32;
 
@@ -330,6 +330,8 @@ impl<W: Holder> Liveness for InRegion<W> {
 }
 
 impl<W: Holder> Locks for InRegion<W> {
+    const HAS_LOCKS: bool = true;
+
     fn init_lock(&self, offset: u64) -> core::result::Result<(), Fault> {
         Mutex::init(self.holder.words().part(offset, Mutex::SIZE)).map_err(|error| self.keep(error))
     }
@@ -341,7 +343,7 @@ impl<W: Holder> Locks for InRegion<W> {
         match self.at_once(|caller| Mutex::lock_at_once(words, caller)) {
             mutex::AtOnce::Done => Ok(()),
             mutex::AtOnce::Hindered => self.lock_patiently(words, timeout()),
-            mutex::AtOnce::Doubtful => Ok(Mutex::check_taken(words).map_err(|error| self.keep(error))?),
+            mutex::AtOnce::Doubtful => Ok(mutex::check_taken(words).map_err(|error| self.keep(error))?),
         }
     }
 
@@ -354,7 +356,7 @@ impl<W: Holder> Locks for InRegion<W> {
         {
             mutex::AtOnce::Done => Ok(()),
             mutex::AtOnce::Hindered => unlock_patiently(words),
-            mutex::AtOnce::Doubtful => Mutex::check_freed(words),
+            mutex::AtOnce::Doubtful => mutex::check_freed(words),
         };
         unlocked.map_err(|error| self.keep(error))
     }

@@ -10,9 +10,9 @@
 
 use super::failure::{Failure, Result};
 use super::memory::{Deadline, Memory, Woken};
-use crate::mem::atomic::Ordering::{Relaxed, SeqCst};
+use crate::mem::atomic::Ordering::Relaxed;
 
-const SPINS: u32 = if cfg!(loom) { 0 } else { 200 };
+const SPINS: u32 = if cfg!(loom) { 0 } else { 100 };
 const FIRST_NAP_NS: u64 = 5_000_000;
 const LONGEST_NAP_NS: u64 = 100_000_000;
 
@@ -77,13 +77,5 @@ fn announce<M: Memory>(memory: &M, asleep: u64) -> Result<u32> {
 pub(super) fn wake<M: Memory>(memory: &M, asleep: u64) -> Result<()> {
     memory.light_fence();
     // ORDER: Relaxed behind the light fence, partner announce.
-    if memory.load_u32(asleep, Relaxed)? == 0 { Ok(()) } else { wake_all(memory, asleep) }
-}
-
-#[cold]
-#[inline(never)]
-fn wake_all<M: Memory>(memory: &M, asleep: u64) -> Result<()> {
-    // Zero first: whoever announces himself after it looks again and finds what was done.
-    memory.store_u32(asleep, 0, SeqCst)?;
-    Ok(memory.wake(asleep)?)
+    if memory.is_u32(asleep, 0, Relaxed) { Ok(()) } else { Ok(memory.rouse(asleep)?) }
 }

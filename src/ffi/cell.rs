@@ -85,9 +85,13 @@ pub unsafe extern "C" fn mapshare_cell_publish(
 /// Whether a publishing was done, nothing being in its way.
 #[inline(always)]
 fn publishes_at_once(region: *mut mapshare_region, offset: u64, value: Source, copying: Copying) -> bool {
-    let Some(open) = enter_at_once(region).filter(|_| !value.is_null()) else { return false };
-    let Some(words) = open.words_from_at_once(offset, Cell::HEADER) else { return false };
-    Cell::publish_at_once(words, value, copying, open.caller()).is_some()
+    if value.is_null() || !offset.is_multiple_of(Cell::ALIGNMENT) {
+        return false;
+    }
+    let Some(open) = enter_at_once(region) else { return false };
+    let Some(shape) = Cell::shape_for(value.length()) else { return false };
+    let Some(words) = open.words_at_once(offset, shape.bytes) else { return false };
+    Cell::publish_at_once(words, shape, value, copying, open.caller())
 }
 
 /// A publishing that is long, or that something is in the way of: as `read` of access.rs.
@@ -168,8 +172,12 @@ pub unsafe extern "C" fn mapshare_cell_read(
 /// The version of a value that was read, nothing being in the way.
 #[inline(always)]
 fn reads_at_once(region: *mut mapshare_region, offset: u64, value: Destination, copying: Copying) -> Option<u64> {
-    let open = enter_at_once(region).filter(|_| !value.is_null())?;
-    Cell::read_at_once(open.words_from_at_once(offset, Cell::HEADER)?, value, copying, open.caller())
+    if value.is_null() || !offset.is_multiple_of(Cell::ALIGNMENT) {
+        return None;
+    }
+    let open = enter_at_once(region)?;
+    let shape = Cell::shape_for(value.length())?;
+    Cell::read_at_once(open.words_at_once(offset, shape.bytes)?, shape, value, copying, open.caller())
 }
 
 /// As `publish`, for a reading.

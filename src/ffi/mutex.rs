@@ -5,7 +5,7 @@ use super::open::{enter, enter_at_once};
 use super::options::{self, mapshare_region};
 use crate::error::{Error, Result};
 use crate::region::Region;
-use crate::sync::mutex::AtOnce;
+use crate::sync::mutex::{self, AtOnce};
 use crate::{Locked, Mutex, Owner};
 use std::ffi::c_int;
 
@@ -115,7 +115,7 @@ extern "C" fn lock(region: *mut mapshare_region, offset: u64, timeout_ns: i64) -
 #[cold]
 #[inline(never)]
 extern "C" fn taken(region: *mut mapshare_region, offset: u64) -> c_int {
-    guard("mapshare_mutex_lock", || Mutex::check_taken(enter(region)?.words(offset, Mutex::SIZE)?))
+    guard("mapshare_mutex_lock", || mutex::check_taken(enter(region)?.words(offset, Mutex::SIZE)?))
 }
 
 /// Says that the data which a lock protects are in order again, after MAPSHARE_OWNER_DIED.
@@ -161,7 +161,7 @@ extern "C" fn unlock(region: *mut mapshare_region, offset: u64) -> c_int {
 #[cold]
 #[inline(never)]
 extern "C" fn freed(region: *mut mapshare_region, offset: u64) -> c_int {
-    guard("mapshare_mutex_unlock", || Mutex::check_freed(enter(region)?.words(offset, Mutex::SIZE)?))
+    guard("mapshare_mutex_unlock", || mutex::check_freed(enter(region)?.words(offset, Mutex::SIZE)?))
 }
 
 /// Who has a lock, for people and tools: it may be another one by the time of the return.

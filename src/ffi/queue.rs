@@ -1,17 +1,18 @@
 //! Queues of messages.
 
+mod handle;
+
 use super::guard::{Returned, guard};
 use super::open::{self, enter};
 use super::options::{self, mapshare_region};
-use super::table::{Entered, Table, TableFull};
-use super::token::{Kind, Token};
+use super::table::TableFull;
+use super::token::Token;
 use crate::error::{Error, Result};
-use crate::mem::hazard::Caller;
-use crate::mem::one_user::{InUse, OneUser};
+use crate::mem::one_user::OneUser;
 use crate::region::{Destination, Region, Source};
 use crate::{Consumer, Pinned, Producer, Queue, QueueInfo, Sides};
+use handle::{Member, QUEUES, consumer, consumer_at_once, otherwise, producer, producer_at_once, with};
 use std::ffi::{c_int, c_void};
-use std::ops::Range;
 
 /// mapshare_queue_init flags: one producer at a time, which saves it a lock.
 pub const MAPSHARE_QUEUE_SINGLE_PRODUCER: u32 = 1;
@@ -54,66 +55,6 @@ impl From<QueueInfo> for mapshare_queue_state {
         let QueueInfo { messages, bytes, capacity, pushed, popped, producers, consumers } = info;
         mapshare_queue_state { messages, bytes, capacity, pushed, popped, producers, consumers }
     }
-}
-
-/// What a handle stands for.
-enum Member {
-    Producer(Producer),
-    Consumer(Consumer),
-}
-
-impl Kind for OneUser<Member> {
-    const KIND: u8 = 0x71;
-    const PLACES: Range<usize> = 1..3;
-}
-
-/// All open handles.
-static QUEUES: Table<OneUser<Member>> = Table::new();
-
-/// Runs `act` on the member that a caller means, if nothing is in the way; None if there is, or if `act` says so.
-#[inline(always)]
-fn at_once<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Member, Caller) -> Option<R>) -> Option<R> {
-    let entered = QUEUES.enter_at_once(Token::from_handle(queue))?;
-    let mut in_use: InUse<Member> = entered.use_at_once(entered.caller())?;
-    act(&mut in_use, entered.caller())
-}
-
-/// What a call at once gave, or else what `patiently` gives.
-#[inline(always)]
-fn given_or<R: Returned>(given: Option<R>, function: &'static str, patiently: impl FnOnce() -> Result<R>) -> R::Number {
-    match given {
-        Some(given) => given.good(),
-        None => otherwise(function, patiently),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn otherwise<R: Returned>(function: &'static str, patiently: impl FnOnce() -> Result<R>) -> R::Number {
-    guard(function, patiently)
-}
-
-/// Runs `act` on the member that a caller means, for this call alone.
-fn with<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Member) -> Result<R>) -> Result<R> {
-    let token = Token::from_handle(queue);
-    let entered: Entered<OneUser<Member>> =
-        QUEUES.enter(token).map_err(|refused| open::refusal(refused, token, "queue handle"))?;
-    let in_use: Option<InUse<Member>> = entered.use_now().map_err(|_| open::no_record())?;
-    act(&mut *in_use.ok_or(Error::InUse { kind: "queue handle" })?)
-}
-
-fn producer<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Producer) -> Result<R>) -> Result<R> {
-    with(queue, |member| match member {
-        Member::Producer(producer) => act(producer),
-        Member::Consumer(_) => Err(Error::Contradiction("the handle is a consumer's; open one as MAPSHARE_PRODUCER")),
-    })
-}
-
-fn consumer<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Consumer) -> Result<R>) -> Result<R> {
-    with(queue, |member| match member {
-        Member::Consumer(consumer) => act(consumer),
-        Member::Producer(_) => Err(Error::Contradiction("the handle is a producer's; open one as MAPSHARE_CONSUMER")),
-    })
 }
 
 /// How many bytes a queue takes.
@@ -237,11 +178,13 @@ pub unsafe extern "C" fn mapshare_queue_push(
 ) -> c_int {
     // SAFETY: the caller vouches for `length` bytes; NULL is refused before they are used.
     let source = unsafe { Source::from_raw(message.cast(), length) };
-    let given = at_once(queue, |member, caller| match member {
-        Member::Producer(producer) if !message.is_null() => producer.push_at_once(source, caller),
-        _ => None,
-    });
-    given_or(given, "mapshare_queue_push", || {
+    let looks = Queue::looks(timeout_ns);
+    if producer_at_once::<false, _>(queue, |it, caller| it.push_at_once::<false>(source, caller, looks)).is_some() {
+        return 0;
+    }
+    let in_turn =
+        move || producer_at_once::<true, _>(queue, |it, caller| it.push_at_once::<true>(source, caller, looks));
+    otherwise(in_turn, "mapshare_queue_push", move || {
         check("message", message, length)?;
         producer(queue, |producer| producer.push_from(source, options::timeout(timeout_ns)))
     })
@@ -275,14 +218,17 @@ pub unsafe extern "C" fn mapshare_queue_pop(
     timeout_ns: i64,
 ) -> i64 {
     // SAFETY: the caller vouches for `capacity` bytes; NULL is refused before they are used.
-    let mut destination = unsafe { Destination::from_raw(buffer.cast(), capacity) };
-    let given = at_once(queue, |member, caller| match member {
-        Member::Consumer(consumer) if !buffer.is_null() => consumer.pop_at_once(destination.again(), caller),
-        _ => None,
-    });
-    given_or(given, "mapshare_queue_pop", || {
+    let buffer_of = move || unsafe { Destination::from_raw(buffer.cast(), capacity) };
+    let looks = Queue::looks(timeout_ns);
+    let given = consumer_at_once::<false, _>(queue, |it, caller| it.pop_at_once::<false>(buffer_of(), caller, looks));
+    if let Some(length) = given {
+        return length.good();
+    }
+    let in_turn =
+        move || consumer_at_once::<true, _>(queue, |it, caller| it.pop_at_once::<true>(buffer_of(), caller, looks));
+    otherwise(in_turn, "mapshare_queue_pop", move || {
         check("buffer", buffer, capacity)?;
-        consumer(queue, |consumer| consumer.pop_into(destination, options::timeout(timeout_ns)))
+        consumer(queue, |consumer| consumer.pop_into(buffer_of(), options::timeout(timeout_ns)))
     })
 }
 
@@ -305,15 +251,24 @@ pub unsafe extern "C" fn mapshare_queue_reserve(
     ret_pointer: *mut *mut c_void,
 ) -> c_int {
     // SAFETY: the caller vouches for it, and it is not NULL when there is an address.
-    let give = |address: *mut u8| unsafe { ret_pointer.write(address.cast()) };
-    let given = at_once(queue, |member, caller| match member {
-        Member::Producer(producer) if !ret_pointer.is_null() => producer.reserve_at_once(length as u64, caller),
-        _ => None,
-    });
-    given_or(given.map(give), "mapshare_queue_reserve", || {
-        check("ret_pointer", ret_pointer.cast(), 1)?;
-        producer(queue, |producer| producer.reserve(length as u64, options::timeout(timeout_ns))).map(give)
-    })
+    let give = move |address: *mut u8| unsafe { ret_pointer.write(address.cast()) };
+    let (size, looks) = (length as u64, Queue::looks(timeout_ns));
+    let there = if ret_pointer.is_null() { std::ptr::null_mut() } else { queue };
+    let given = producer_at_once::<false, _>(there, |it, caller| it.reserve_at_once::<false>(size, caller, looks));
+    if let Some(address) = given {
+        give(address);
+        return 0;
+    }
+    let in_turn =
+        move || producer_at_once::<true, _>(there, |it, caller| it.reserve_at_once::<true>(size, caller, looks));
+    otherwise(
+        move || in_turn().map(give),
+        "mapshare_queue_reserve",
+        move || {
+            check("ret_pointer", ret_pointer.cast(), 1)?;
+            producer(queue, |producer| producer.reserve(size, options::timeout(timeout_ns))).map(give)
+        },
+    )
 }
 
 /// Sends what was written into a reservation.
@@ -330,11 +285,12 @@ pub unsafe extern "C" fn mapshare_queue_reserve(
 /// Threads: the one that reserved; any, one at a time, when the producer is single. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_queue_commit(queue: *mut mapshare_queue, length: usize) -> c_int {
-    let given = at_once(queue, |member, caller| match member {
-        Member::Producer(producer) => producer.commit_at_once(length as u64, caller),
-        Member::Consumer(_) => None,
-    });
-    given_or(given, "mapshare_queue_commit", || producer(queue, |producer| producer.commit(length as u64)))
+    let size = length as u64;
+    if producer_at_once::<false, _>(queue, |it, caller| it.commit_at_once::<false>(size, caller)).is_some() {
+        return 0;
+    }
+    let in_turn = move || producer_at_once::<true, _>(queue, |it, caller| it.commit_at_once::<true>(size, caller));
+    otherwise(in_turn, "mapshare_queue_commit", move || producer(queue, |producer| producer.commit(size)))
 }
 
 /// Looks at the first message inside the queue, which mapshare_queue_consume takes out. In a queue of many consumers the
@@ -354,19 +310,26 @@ pub unsafe extern "C" fn mapshare_queue_peek(
     timeout_ns: i64,
     ret_pointer: *mut *const c_void,
 ) -> i64 {
-    let give = |(address, length): (*const u8, u64)| {
+    let give = move |(address, length): (*const u8, u64)| {
         // SAFETY: the caller vouches for it, and it is not NULL when there is an address.
         unsafe { ret_pointer.write(address.cast()) };
         length
     };
-    let given = at_once(queue, |member, caller| match member {
-        Member::Consumer(consumer) if !ret_pointer.is_null() => consumer.peek_at_once(caller),
-        _ => None,
-    });
-    given_or(given.map(give), "mapshare_queue_peek", || {
-        check("ret_pointer", ret_pointer.cast(), 1)?;
-        consumer(queue, |consumer| consumer.peek(options::timeout(timeout_ns))).map(give)
-    })
+    let looks = Queue::looks(timeout_ns);
+    let there = if ret_pointer.is_null() { std::ptr::null_mut() } else { queue };
+    let given = consumer_at_once::<false, _>(there, |it, caller| it.peek_at_once::<false>(caller, looks));
+    if let Some(message) = given {
+        return give(message).good();
+    }
+    let in_turn = move || consumer_at_once::<true, _>(there, |it, caller| it.peek_at_once::<true>(caller, looks));
+    otherwise(
+        move || in_turn().map(give),
+        "mapshare_queue_peek",
+        move || {
+            check("ret_pointer", ret_pointer.cast(), 1)?;
+            consumer(queue, |consumer| consumer.peek(options::timeout(timeout_ns))).map(give)
+        },
+    )
 }
 
 /// Takes the message out that mapshare_queue_peek has found.
@@ -382,11 +345,11 @@ pub unsafe extern "C" fn mapshare_queue_peek(
 /// Threads: the one that peeked; any, one at a time, when the consumer is single. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_queue_consume(queue: *mut mapshare_queue) -> c_int {
-    let given = at_once(queue, |member, caller| match member {
-        Member::Consumer(consumer) => consumer.consume_at_once(caller),
-        Member::Producer(_) => None,
-    });
-    given_or(given, "mapshare_queue_consume", || consumer(queue, Consumer::consume))
+    if consumer_at_once::<false, _>(queue, |it, caller| it.consume_at_once::<false>(caller)).is_some() {
+        return 0;
+    }
+    let in_turn = move || consumer_at_once::<true, _>(queue, |it, caller| it.consume_at_once::<true>(caller));
+    otherwise(in_turn, "mapshare_queue_consume", move || consumer(queue, Consumer::consume))
 }
 
 /// Gives up a reservation, or puts a peeked message back. Nothing happens when there is none.
@@ -421,7 +384,7 @@ pub unsafe extern "C" fn mapshare_queue_info(
     ret_state: *mut mapshare_queue_state,
     state_size: usize,
 ) -> c_int {
-    guard("mapshare_queue_info", || {
+    guard("mapshare_queue_info", move || {
         check("ret_state", ret_state.cast(), 1)?;
         if state_size == 0 {
             return Err(Error::Contradiction("state_size is 0; pass sizeof *ret_state"));

@@ -65,6 +65,8 @@ pub(crate) struct Mapping {
     sharing: Sharing,
     /// What keeps accesses from ending in a signal.
     protector: Protector,
+    /// Whether others see what is written, and the threads themselves access the pages: known from the start.
+    pub(super) is_simple: bool,
     /// Whether a seal does so by now, where it was the kernel.
     sealed: AtomicBool,
     /// What others wait for us by in this file; once there is need.
@@ -103,6 +105,7 @@ impl Mapping {
             offset,
             sharing,
             protector,
+            is_simple: sharing == Sharing::Shared && protector != Protector::SystemCalls,
             sealed: AtomicBool::new(false),
             presence: AtomicPtr::default(),
             users_outside: AtomicU64::new(0),

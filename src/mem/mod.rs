@@ -12,6 +12,7 @@ pub(crate) mod atomic;
 pub(crate) mod backoff;
 pub(crate) mod buffer;
 mod current;
+pub(crate) mod direct;
 pub(crate) mod fence;
 pub(crate) mod fork_lock;
 pub(crate) mod forks;

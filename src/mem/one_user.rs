@@ -68,16 +68,20 @@ impl<T> OneUser<T> {
         Ok(self.open().and_then(|()| self.visit(mine)))
     }
 
-    /// `use_now`, if nothing is in its way.
+    /// `use_now` of the one at home, if nothing is in its way.
     #[cfg(not(loom))]
     #[inline(always)]
-    pub(crate) fn use_at_once(&self, caller: Caller) -> Option<InUse<'_, T>> {
+    pub(crate) fn use_at_home(&self, caller: Caller) -> Option<InUse<'_, T>> {
         let ThreadNumber(mine) = caller.number();
-        match self.home() {
-            home if home == mine => self.reside(mine, fence::free_light),
-            OPEN => self.visit(mine),
-            _ => None,
-        }
+        if self.home() == mine { self.reside(mine, fence::free_light) } else { None }
+    }
+
+    /// `use_now` of the others, if nothing is in its way.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn visit_at_once(&self, caller: Caller) -> Option<InUse<'_, T>> {
+        let ThreadNumber(mine) = caller.number();
+        if self.home() == OPEN { self.visit(mine) } else { None }
     }
 
     #[inline(always)]

@@ -33,6 +33,13 @@ impl Span {
         Span { start, length }
     }
 
+    /// The `length` bytes from `at` on of this range, if it has them.
+    #[inline(always)]
+    pub(crate) fn find_part(self, at: usize, length: usize) -> Option<Span> {
+        let part = Span::find(at as u64, length as u64, self.length as u64)?;
+        Some(Span { start: self.start + part.start, length })
+    }
+
     /// The `length` bytes from `at` on of this range, which has them.
     #[inline(always)]
     pub(crate) fn part(self, at: usize, length: usize) -> Span {

@@ -65,11 +65,8 @@ impl<W: Word> Operation<W> {
             Operation::Store(value) => unsafe { W::store(at, value) }.map(|()| value),
             // SAFETY: as above.
             Operation::Put(value) => {
-                if unsafe { W::put(at, value) } {
-                    Ok(value)
-                } else {
-                    Err(Fault)
-                }
+                // SAFETY: as above.
+                if unsafe { W::put(at, value) } { Ok(value) } else { Err(Fault) }
             }
             // SAFETY: as above.
             Operation::Swap(value) => unsafe { W::swap(at, value) },
@@ -142,6 +139,18 @@ impl<'a> Words<'a> {
         Words { span: self.span.part(at as usize, length as usize), ..*self }
     }
 
+    /// `part`, if the object has it.
+    #[inline(always)]
+    pub(crate) fn find_part(&self, at: u64, length: u64) -> Option<Words<'a>> {
+        Some(Words { span: self.span.find_part(at as usize, length as usize)?, ..*self })
+    }
+
+    /// The first byte's address.
+    #[inline(always)]
+    pub(super) fn address(&self) -> *mut u8 {
+        self.base.as_ptr().wrapping_add(self.span.start())
+    }
+
     /// How many bytes there are.
     #[inline(always)]
     pub(crate) fn length(&self) -> u64 {
@@ -156,7 +165,8 @@ impl<'a> Words<'a> {
     /// The same, as `perform_plainly`; whether it was done.
     #[inline(always)]
     pub(crate) fn copy_out_plainly(&self, at: u64, to: Destination, how: Copying) -> bool {
-        self.mapping.read_plainly(self.span.part(at as usize, to.length()), to, how)
+        let span = self.span.find_part(at as usize, to.length());
+        span.is_some_and(|span| self.mapping.read_plainly(span, to, how))
     }
 
     /// Copies bytes in from `at` on. The region is writable.
@@ -167,7 +177,8 @@ impl<'a> Words<'a> {
     /// The same, as `perform_plainly`; whether it was done.
     #[inline(always)]
     pub(crate) fn copy_in_plainly(&self, at: u64, from: Source, how: Copying) -> bool {
-        self.mapping.write_plainly(self.span.part(at as usize, from.length()), from, how)
+        let span = self.span.find_part(at as usize, from.length());
+        span.is_some_and(|span| self.mapping.write_plainly(span, from, how))
     }
 
     /// Sets the bytes from `at` on to zero. The region is writable.
@@ -201,10 +212,10 @@ impl<'a> Words<'a> {
         self.mapping.lost.is_nothing()
     }
 
-    /// Whether others see what is written.
+    /// Whether others see what is written, and the thread itself accesses the bytes; perhaps no where that is so by now.
     #[inline(always)]
-    pub(crate) fn is_shared(&self) -> bool {
-        self.mapping.sharing() == Sharing::Shared
+    pub(crate) fn are_simple(&self) -> bool {
+        self.mapping.is_simple
     }
 
     /// Whether the calling thread bears the faults of accesses at once.

@@ -30,16 +30,6 @@ impl Region {
         Words::find(&self.mapping, offset, length, self.is_writable())
     }
 
-    /// The bytes from `offset` to the end, as `words_at_once`, if there are so many at least.
-    #[inline(always)]
-    pub(crate) fn words_from_at_once(&self, offset: u64, at_least: u64) -> Option<Words<'_>> {
-        let length = self.length();
-        if offset > length || length - offset < at_least {
-            return None;
-        }
-        self.words_at_once(offset, length - offset)
-    }
-
     /// The bytes of an object, as [`Producer`](crate::Producer) and [`Consumer`](crate::Consumer) take them: they stay
     /// mapped where they are, like those of a view, and count as one.
     ///

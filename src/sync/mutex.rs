@@ -164,32 +164,6 @@ impl<'a> Mutex<'a> {
         if mutex.asleep().is_plainly(0) && words.stand() { AtOnce::Done } else { AtOnce::Doubtful }
     }
 
-    /// What became of a lock that was taken while some page of the region was lost.
-    ///
-    /// # Errors
-    /// ENXIO, ENOSPC, EIO: its page; this thread does not have it.
-    #[cold]
-    pub(crate) fn check_taken(words: Words<'a>) -> Result<()> {
-        words.check(0, words.length()).inspect_err(|_| {
-            if let Ok((held, key, _)) = (Mutex { words }).known() {
-                held.forget(key);
-            }
-        })
-    }
-
-    /// The same for one that was freed; also wakes who has gone to sleep meanwhile.
-    ///
-    /// # Errors
-    /// ENXIO, ENOSPC, EIO: its page; this thread has it no more.
-    #[cold]
-    pub(crate) fn check_freed(words: Words<'a>) -> Result<()> {
-        let mutex = Mutex { words };
-        if mutex.asleep().load().is_ok_and(|asleep| asleep != 0) {
-            mutex.wake(false);
-        }
-        words.check(0, words.length())
-    }
-
     /// Where the word is in the region.
     #[inline(always)]
     fn offset(&self) -> u64 {
@@ -463,6 +437,32 @@ impl lock_word::Contender for Contender<'_, '_> {
         let is_fresh = monotonic_ns().wrapping_sub(self.mutex.kept_ns().load()?) < KEPT_NS;
         Ok(is_fresh && !self.waiting.begun_ns().is_some_and(is_first))
     }
+}
+
+/// What became of a lock that was taken while some page of the region was lost.
+///
+/// # Errors
+/// ENXIO, ENOSPC, EIO: its page; this thread does not have it.
+#[cold]
+pub(crate) fn check_taken(words: Words) -> Result<()> {
+    words.check(0, words.length()).inspect_err(|_| {
+        if let Ok((held, key, _)) = (Mutex { words }).known() {
+            held.forget(key);
+        }
+    })
+}
+
+/// The same for one that was freed; also wakes who has gone to sleep meanwhile.
+///
+/// # Errors
+/// ENXIO, ENOSPC, EIO: its page; this thread has it no more.
+#[cold]
+pub(crate) fn check_freed(words: Words) -> Result<()> {
+    let mutex = Mutex { words };
+    if mutex.asleep().load().is_ok_and(|asleep| asleep != 0) {
+        mutex.wake(false);
+    }
+    words.check(0, words.length())
 }
 
 /// What stands where a lock is looked for.

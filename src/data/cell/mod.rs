@@ -23,7 +23,8 @@ use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::hazard::Caller;
 use crate::mem::layout;
 use crate::mem::word::Words;
-use protocol::{Shape, Slots};
+use protocol::Shape;
+use protocol::Slots;
 use std::time::Duration;
 
 const KIND: &str = "cell";
@@ -38,6 +39,8 @@ pub struct Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
+    /// What it stands at a multiple of.
+    pub(crate) const ALIGNMENT: u64 = super::place::ALIGNMENT;
     /// Its first bytes, which tell how many there are in all.
     pub const HEADER: u64 = layout::cell::SLOTS;
 
@@ -100,12 +103,25 @@ impl<'a> Cell<'a> {
         place.told(Slots::attach(&place).and_then(|slots| slots.publish(value, Some(PATIENCE))))
     }
 
-    /// `at` and `publish_from`, if nothing at all is in their way; otherwise it is to be done by those.
+    /// The shape of the cells that are made for values of such a length.
     #[inline(always)]
-    pub(crate) fn publish_at_once(words: Words<'a>, value: Source, copying: Copying, caller: Caller) -> Option<u64> {
-        let place = AtOnce::new(words, copying, caller)?;
-        let slots = Slots::attach(&place).ok().filter(|_| words.is_writable())?;
-        slots.publish(value, None).ok().filter(|_| place.has_stayed_intact())
+    pub(crate) fn shape_for(value_length: usize) -> Option<Shape> {
+        Shape::of(value_length as u64)
+    }
+
+    /// `at` and `publish_from`, if these words, as many as `shape` says, are such a cell, and nothing at all is in the way;
+    /// otherwise it is to be done by those.
+    #[inline(always)]
+    pub(crate) fn publish_at_once(
+        words: Words<'a>,
+        shape: Shape,
+        value: Source,
+        copying: Copying,
+        caller: Caller,
+    ) -> bool {
+        let Some(place) = AtOnce::<_, true>::find(words, copying, caller) else { return false };
+        let Some(slots) = Slots::of_shape(shape, &place) else { return false };
+        words.is_writable() && slots.publish(value, None).is_ok() && place.has_stayed_intact()
     }
 
     /// Copies the last value out and gives its version; zeros and 0 when nothing was ever published.
@@ -122,11 +138,18 @@ impl<'a> Cell<'a> {
         place.told(Slots::attach(&place).and_then(|slots| slots.read(value)))
     }
 
-    /// `at` and `read_into`, if nothing at all is in their way.
+    /// `at` and `read_into`, as `publish_at_once`.
     #[inline(always)]
-    pub(crate) fn read_at_once(words: Words<'a>, value: Destination, copying: Copying, caller: Caller) -> Option<u64> {
-        let place = AtOnce::new(words, copying, caller)?;
-        Slots::attach(&place).ok()?.read(value).ok().filter(|_| place.has_stayed_intact())
+    pub(crate) fn read_at_once(
+        words: Words<'a>,
+        shape: Shape,
+        value: Destination,
+        copying: Copying,
+        caller: Caller,
+    ) -> Option<u64> {
+        let place = AtOnce::<_, false>::find(words, copying, caller)?;
+        let slots = Slots::of_shape(shape, &place)?;
+        slots.read(value).ok().filter(|_| place.has_stayed_intact())
     }
 
     /// Sleeps until a version after `seen` is out, and gives it. None as the timeout stands for ever; with a timeout of

@@ -23,11 +23,11 @@ const SLOT_BYTES: u64 = 4096;
 
 /// What never changes about a cell, checked.
 #[derive(Clone, Copy)]
-pub(in crate::data) struct Shape {
+pub(crate) struct Shape {
     value_length: u64,
     slots: u64,
     /// The bytes of the whole cell.
-    pub(in crate::data) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// A cell that stands in a memory.
@@ -38,20 +38,28 @@ pub(in crate::data) struct Slots<'a, M> {
 }
 
 /// How many bytes a cell takes; None for a length that no cell has.
-pub(crate) const fn footprint(value_length: u64) -> Option<u64> {
-    bytes(value_length, slots_for(value_length))
+pub(crate) fn footprint(value_length: u64) -> Option<u64> {
+    Shape::of(value_length).map(|shape| shape.bytes)
 }
 
+#[inline(always)]
 const fn bytes(value_length: u64, slots: u64) -> Option<u64> {
-    if value_length == 0 || value_length > 1 << 56 {
+    if value_length.wrapping_sub(1) >= 1 << 56 {
         return None;
     }
-    Some(SLOTS + slots * value_length.next_multiple_of(LINE))
+    Some(SLOTS + slots * stride(value_length))
 }
 
+/// From one slot to the next.
+#[inline(always)]
+const fn stride(value_length: u64) -> u64 {
+    value_length.wrapping_add(LINE - 1) & !(LINE - 1)
+}
+
+#[inline(always)]
 const fn slots_for(value_length: u64) -> u64 {
     let mut slots = MOST_SLOTS;
-    while slots > FEWEST_SLOTS && slots.saturating_mul(value_length) > SLOT_BYTES {
+    while slots > FEWEST_SLOTS && value_length > SLOT_BYTES / slots {
         slots /= 2;
     }
     slots
@@ -70,6 +78,13 @@ pub(in crate::data) fn init<P: Place>(place: &P, value_length: u64) -> Result<()
 }
 
 impl Shape {
+    /// That of the cells that `init` makes for values of such a length; None for a length that no cell has.
+    #[inline(always)]
+    pub(crate) fn of(value_length: u64) -> Option<Shape> {
+        let slots = slots_for(value_length);
+        Some(Shape { value_length, slots, bytes: bytes(value_length, slots)? })
+    }
+
     /// That of the cell whose first bytes the memory has.
     #[inline(always)]
     pub(in crate::data) fn read<M: Memory + Liveness>(memory: &M) -> Result<Shape> {
@@ -95,11 +110,18 @@ impl<'a, M: Memory + Liveness> Slots<'a, M> {
         Ok(Slots { memory, shape })
     }
 
+    /// The same if it has that shape, for which the memory is long enough.
+    #[inline(always)]
+    pub(in crate::data) fn of_shape(shape: Shape, memory: &'a M) -> Option<Slots<'a, M>> {
+        let identity = Identity { length: shape.value_length, options: shape.slots as u32 };
+        CELL.stands(memory, identity).then_some(Slots { memory, shape })
+    }
+
     /// Copies the last value out and gives its version.
     #[inline(always)]
     pub(in crate::data) fn read(&self, mut value: Destination) -> Result<u64> {
         self.check_length(value.length())?;
-        for _ in 0..LAPS {
+        for _ in 0..if M::IS_PATIENT { LAPS } else { 1 } {
             // ORDER: Acquire, partner publish: the slot holds what was published as this version, or newer.
             let version = self.memory.load_u64(VERSION, Acquire)?;
             self.memory.copy_out(self.slot(version), value.again())?;
@@ -107,12 +129,18 @@ impl<'a, M: Memory + Liveness> Slots<'a, M> {
             // a later value of this slot, then the second look sees that the version before that one was out.
             // Source: Boehm, Can seqlocks get along with programming language memory models, MSPC 2012.
             self.memory.fence(Acquire);
-            let now = self.memory.load_u64(VERSION, Relaxed)?;
-            if now.wrapping_sub(version) < self.shape.slots - 1 {
+            if self.memory.is_u64(VERSION, version, Relaxed) || self.is_newer_by_few(version)? {
                 return Ok(version);
             }
         }
         Err(Failure::Is(Problem::Lapped(LAPS)))
+    }
+
+    /// Whether no writer has begun on the slot of that version since it was out.
+    #[inline(always)]
+    fn is_newer_by_few(&self, version: u64) -> Result<bool> {
+        let now = self.memory.load_u64(VERSION, Relaxed)?; // ORDER: Relaxed, as in `read`
+        Ok(now.wrapping_sub(version) < self.shape.slots - 1)
     }
 
     /// The last version.
@@ -136,7 +164,7 @@ impl<'a, M: Memory + Liveness> Slots<'a, M> {
 
     #[inline(always)]
     fn slot(&self, version: u64) -> u64 {
-        SLOTS + (version & (self.shape.slots - 1)) * self.shape.value_length.next_multiple_of(LINE)
+        SLOTS + (version & (self.shape.slots - 1)) * stride(self.shape.value_length)
     }
 
     #[inline(always)]

@@ -7,97 +7,186 @@
 
 use super::super::failure::Failure;
 use super::super::memory::{Fault, Liveness, Locks, Memory, Woken};
-use super::{ALIGNMENT, participant, store, unlock_patiently};
+use super::{ALIGNMENT, participant, unlock_patiently};
 use crate::mem::atomic::{Ordering, fence};
 use crate::mem::buffer::{Copying, Destination, Source};
+use crate::mem::direct::Direct;
 use crate::mem::hazard::Caller;
-use crate::mem::word::{Operation, Word, Words};
+use crate::mem::mapping::Mapping;
+use crate::mem::pinned::Pinned;
+use crate::mem::word::{Word, Words};
 use crate::mem::{fence as asymmetric, held};
 use crate::sync::mutex::{self, Mutex};
 use crate::sync::wait;
+use std::cell::Cell;
 use std::time::Duration;
 
 type Result<T> = core::result::Result<T, Fault>;
 
-/// The bytes of an object in a region, during a call of a thread that has entered at once, so that it bears SIGBUS.
-#[derive(Clone, Copy)]
-pub(in crate::data) struct AtOnce<'a> {
-    words: Words<'a>,
-    copying: Copying,
-    caller: Caller,
+/// Where the words of an object come from: by value, so that they are not kept where nobody asks for them.
+pub(in crate::data) trait Origin<'a>: Copy {
+    fn words(self) -> Words<'a>;
 }
 
-impl<'a> AtOnce<'a> {
-    /// None if anything at all is in the way.
+impl<'a> Origin<'a> for Words<'a> {
     #[inline(always)]
-    pub(in crate::data) fn new(words: Words<'a>, copying: Copying, caller: Caller) -> Option<AtOnce<'a>> {
-        let is_aligned = words.offset().is_multiple_of(ALIGNMENT);
-        (is_aligned && words.is_shared() && words.are_intact()).then_some(AtOnce { words, copying, caller })
+    fn words(self) -> Words<'a> {
+        self
+    }
+}
+
+impl<'a> Origin<'a> for &'a Pinned {
+    #[inline(always)]
+    fn words(self) -> Words<'a> {
+        Pinned::words(self)
+    }
+}
+
+/// The bytes of an object in a region, during a call of a thread that has entered at once, so that it bears SIGBUS. What
+/// takes no lock is compiled without any.
+pub(in crate::data) struct AtOnce<'a, O, const LOCKS: bool> {
+    origin: O,
+    bytes: Direct<'a>,
+    copying: Copying,
+    caller: Caller,
+    /// How often it still looks once more.
+    looks: Cell<u32>,
+}
+
+impl<'a, O: Origin<'a>, const LOCKS: bool> AtOnce<'a, O, LOCKS> {
+    /// Of an object that is aligned, that others have too, and that the thread itself may access; it looks so often once
+    /// more for what is not there yet. None where pages were lost.
+    #[inline(always)]
+    pub(in crate::data) fn new(origin: O, copying: Copying, caller: Caller, looks: u32) -> Option<Self> {
+        let words = origin.words();
+        let (stand, bytes) = (words.stand(), words.direct());
+        if !stand {
+            return None;
+        }
+        Some(AtOnce { origin, bytes, copying, caller, looks: Cell::new(looks) })
+    }
+
+    /// `new`, where all that has to be looked at.
+    #[inline(always)]
+    pub(in crate::data) fn find(origin: O, copying: Copying, caller: Caller) -> Option<Self> {
+        let words = origin.words();
+        let is_fit = words.offset().is_multiple_of(ALIGNMENT) && words.are_simple();
+        if is_fit { Self::new(origin, copying, caller, 0) } else { None }
     }
 
     /// Whether everything that was done stands: no page was lost meanwhile.
     #[inline(always)]
     pub(in crate::data) fn has_stayed_intact(&self) -> bool {
-        self.words.are_intact()
-    }
-
-    #[inline(always)]
-    fn perform<T: Word>(&self, offset: u64, operation: Operation<T>) -> Result<T> {
-        self.words.word::<T>(offset as usize).perform_plainly(operation).ok_or(Fault)
+        self.origin.words().stand()
     }
 }
 
-impl Memory for AtOnce<'_> {
+#[inline(always)]
+fn done(is_done: bool) -> Result<()> {
+    if is_done { Ok(()) } else { Err(Fault) }
+}
+
+#[inline(always)]
+fn put<W: Word>(bytes: Direct, offset: u64, value: W, order: Ordering) -> Result<()> {
+    // A released store is enough for all but SeqCst.
+    done(if matches!(order, Ordering::SeqCst) { bytes.store(offset, value) } else { bytes.put(offset, value) })
+}
+
+/// What there is still to do about a lock. It is told of its words piece by piece, so that they stay in registers where this
+/// is not called.
+#[inline(always)]
+fn patiently(words: Words, act: fn(Words) -> crate::error::Result<()>) -> Result<()> {
+    #[cold]
+    #[inline(never)]
+    fn run(
+        mapping: &Mapping,
+        offset: u64,
+        is_writable: bool,
+        act: fn(Words) -> crate::error::Result<()>,
+    ) -> Result<()> {
+        let words = Words::find(mapping, offset, Mutex::SIZE, is_writable).ok_or(Fault)?;
+        act(words).map_err(|_| Fault)
+    }
+    run(words.mapping(), words.offset(), words.is_writable(), act)
+}
+
+/// By value, so that the object stays in registers where it is not called.
+#[cold]
+#[inline(never)]
+fn rouse<'a>(origin: impl Origin<'a>, offset: u64) {
+    let word = origin.words().word::<u32>(offset as usize);
+    // What they wait for is done; a sleeper that is not woken looks by itself.
+    if word.store(0).is_ok() {
+        let _ = word.wake(u32::MAX);
+    }
+}
+
+impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     const IS_PATIENT: bool = false;
 
     #[inline(always)]
     fn length(&self) -> u64 {
-        self.words.length()
+        self.bytes.length()
     }
 
     #[inline(always)]
     fn is_writable(&self) -> bool {
-        self.words.is_writable()
+        self.bytes.is_writable()
     }
 
     #[inline(always)]
     fn load_u32(&self, offset: u64, _: Ordering) -> Result<u32> {
-        self.perform(offset, Operation::Load)
+        self.bytes.load(offset).ok_or(Fault)
     }
 
     #[inline(always)]
     fn load_u64(&self, offset: u64, _: Ordering) -> Result<u64> {
-        self.perform(offset, Operation::Load)
+        self.bytes.load(offset).ok_or(Fault)
     }
 
     #[inline(always)]
     fn store_u32(&self, offset: u64, value: u32, order: Ordering) -> Result<()> {
-        self.perform(offset, store(value, order)).map(drop)
+        put(self.bytes, offset, value, order)
     }
 
     #[inline(always)]
     fn store_u64(&self, offset: u64, value: u64, order: Ordering) -> Result<()> {
-        self.perform(offset, store(value, order)).map(drop)
+        put(self.bytes, offset, value, order)
     }
 
     #[inline(always)]
     fn compare_swap_u32(&self, offset: u64, expected: u32, desired: u32) -> Result<u32> {
-        self.perform(offset, Operation::CompareSwap { expected, desired })
+        self.bytes.compare_swap(offset, expected, desired).ok_or(Fault)
     }
 
     #[inline(always)]
     fn compare_swap_u64(&self, offset: u64, expected: u64, desired: u64) -> Result<u64> {
-        self.perform(offset, Operation::CompareSwap { expected, desired })
+        self.bytes.compare_swap(offset, expected, desired).ok_or(Fault)
+    }
+
+    #[inline(always)]
+    fn is_u32(&self, offset: u64, expected: u32, _: Ordering) -> bool {
+        self.bytes.is(offset, expected)
+    }
+
+    #[inline(always)]
+    fn is_u64(&self, offset: u64, expected: u64, _: Ordering) -> bool {
+        self.bytes.is(offset, expected)
+    }
+
+    #[inline(always)]
+    fn bump_u64(&self, offset: u64, by: u64) -> Result<()> {
+        done(self.bytes.bump(offset, by))
     }
 
     #[inline(always)]
     fn copy_in(&self, offset: u64, from: Source) -> Result<()> {
-        if self.words.copy_in_plainly(offset, from, self.copying) { Ok(()) } else { Err(Fault) }
+        done(self.bytes.copy_in(offset, from, self.copying))
     }
 
     #[inline(always)]
     fn copy_out(&self, offset: u64, to: Destination) -> Result<()> {
-        if self.words.copy_out_plainly(offset, to, self.copying) { Ok(()) } else { Err(Fault) }
+        done(self.bytes.copy_out(offset, to, self.copying))
     }
 
     fn zero(&self, _: u64, _: u64) -> Result<()> {
@@ -106,7 +195,7 @@ impl Memory for AtOnce<'_> {
 
     #[inline(always)]
     fn check(&self, _: u64, _: u64) -> Result<()> {
-        if self.has_stayed_intact() { Ok(()) } else { Err(Fault) }
+        done(self.has_stayed_intact())
     }
 
     #[inline(always)]
@@ -123,6 +212,14 @@ impl Memory for AtOnce<'_> {
         asymmetric::heavy_for_all();
     }
 
+    #[inline(always)]
+    fn spins(&self) -> bool {
+        let Some(left) = self.looks.get().checked_sub(1) else { return false };
+        self.looks.set(left);
+        std::hint::spin_loop();
+        true
+    }
+
     fn pause(&self) {
         std::hint::spin_loop();
     }
@@ -136,16 +233,21 @@ impl Memory for AtOnce<'_> {
     }
 
     fn wake(&self, offset: u64) -> Result<()> {
-        // What they wait for is done; a sleeper that is not woken looks by itself.
-        let _ = self.words.word::<u32>(offset as usize).wake(u32::MAX);
+        rouse(self.origin, offset);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn rouse(&self, offset: u64) -> Result<()> {
+        rouse(self.origin, offset);
         Ok(())
     }
 }
 
-impl Liveness for AtOnce<'_> {
+impl<'a, O: Origin<'a>, const LOCKS: bool> Liveness for AtOnce<'a, O, LOCKS> {
     #[inline(always)]
     fn me(&self) -> u32 {
-        participant(self.words)
+        participant(self.origin.words())
     }
 
     fn is_alive(&self, _: u32) -> Result<bool> {
@@ -153,28 +255,30 @@ impl Liveness for AtOnce<'_> {
     }
 }
 
-impl Locks for AtOnce<'_> {
+impl<'a, O: Origin<'a>, const LOCKS: bool> Locks for AtOnce<'a, O, LOCKS> {
+    const HAS_LOCKS: bool = LOCKS;
+
     fn init_lock(&self, _: u64) -> Result<()> {
         Err(Fault)
     }
 
     #[inline(always)]
     fn lock(&self, offset: u64, _: impl FnOnce() -> Option<Duration>) -> core::result::Result<(), Failure> {
-        let words = self.words.part(offset, Mutex::SIZE);
+        let Some(words) = self.origin.words().find_part(offset, Mutex::SIZE) else { return Err(Failure::Access) };
         match Mutex::lock_at_once(words, self.caller) {
             mutex::AtOnce::Done => Ok(()),
             mutex::AtOnce::Hindered => Err(Failure::TimedOut),
-            mutex::AtOnce::Doubtful => Mutex::check_taken(words).map_err(|_| Failure::Access),
+            mutex::AtOnce::Doubtful => Ok(patiently(words, mutex::check_taken)?),
         }
     }
 
     #[inline(always)]
     fn unlock(&self, offset: u64) -> Result<()> {
-        let words = self.words.part(offset, Mutex::SIZE);
+        let words = self.origin.words().find_part(offset, Mutex::SIZE).ok_or(Fault)?;
         match Mutex::unlock_at_once(words.mapping(), words.offset(), words.is_writable(), self.caller) {
             mutex::AtOnce::Done => Ok(()),
-            mutex::AtOnce::Hindered => unlock_patiently(words).map_err(|_| Fault),
-            mutex::AtOnce::Doubtful => Mutex::check_freed(words).map_err(|_| Fault),
+            mutex::AtOnce::Hindered => patiently(words, unlock_patiently),
+            mutex::AtOnce::Doubtful => patiently(words, mutex::check_freed),
         }
     }
 

@@ -59,7 +59,11 @@ impl Consumer {
         let length = self.first(place, timeout)?;
         let size = buffer.length() as u64;
         let copied = match buffer.first(length) {
-            Some(bytes) => place.copy_out(self.offset(), bytes).map_err(Failure::from),
+            // While a byte of it may be missing, the message stays.
+            Some(bytes) => place
+                .copy_out(self.offset(), bytes)
+                .and_then(|()| place.check(self.offset(), length))
+                .map_err(Failure::from),
             None => Err(Failure::Is(Problem::BufferTooSmall { length, buffer: size })),
         };
         if let Err(failure) = copied.and_then(|()| self.take(place, length)) {
@@ -135,16 +139,21 @@ impl Consumer {
 
     /// The length of the first message, waiting for one; on a side with many members it is this member's turn then.
     #[inline(always)]
-    fn first(&mut self, place: &impl Place, timeout: Option<Duration>) -> Result<u64> {
+    fn first<P: Place>(&mut self, place: &P, timeout: Option<Duration>) -> Result<u64> {
         if self.peeked.is_some() {
             return Err(Failure::misused("has a message peeked by this handle already; consume or cancel first"));
         }
-        if !self.side.is_many()
-            && let Ok(length) = self.side.message(place)?
-        {
-            return Ok(length);
+        self.side.check_locks::<P>()?;
+        if !self.side.is_many() {
+            loop {
+                match self.side.message(place)? {
+                    Ok(length) => return Ok(length),
+                    Err(word) if word != 0 || !place.spins() => break,
+                    Err(_) => {}
+                }
+            }
         }
-        self.first_slowly(place, timeout)
+        if P::HAS_LOCKS { self.first_slowly(place, timeout) } else { Err(Failure::Access) }
     }
 
     /// Takes the first message out, which has this length.
@@ -155,11 +164,12 @@ impl Consumer {
         self.side.store_cursor(place, 1).inspect_err(|_| (self.side.cursor, self.side.position) = (cursor, position))
     }
 
-    /// What follows a message that was taken out.
+    /// What follows a message that was taken out, and is so whatever becomes of this.
     #[inline(always)]
-    fn taken(&mut self, place: &impl Place) -> Result<()> {
-        self.side.unlock(place)?;
-        sleep::wake(place, Consuming::OTHERS_ASLEEP)
+    fn taken<P: Place>(&mut self, place: &P) -> Result<()> {
+        let unlocked = self.side.unlock(place);
+        let woken = sleep::wake(place, Consuming::OTHERS_ASLEEP);
+        if P::IS_PATIENT { unlocked.and(woken) } else { Ok(()) }
     }
 
     /// The length of the message at the cursor, which goes over padding.

@@ -31,7 +31,7 @@ mod ring;
 mod side;
 
 use super::failure::{self, Failure};
-use super::memory::Liveness;
+use super::memory::{Liveness, Memory};
 use super::place::{AtOnce, InRegion};
 use crate::error::{Error, Problem, Result};
 use crate::mem::buffer::{Copying, Destination, Source};
@@ -44,6 +44,8 @@ use std::time::Duration;
 
 const KIND: &str = "queue";
 const OBJECT: &str = "a queue";
+/// See `Queue::looks`; there is a pause between.
+const LOOKS: u32 = 100;
 /// So long the end of a queue waits for reservations of others.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -62,6 +64,12 @@ pub enum Queue {}
 impl Queue {
     /// Its first bytes, which tell how many there are in all.
     pub const HEADER: u64 = layout::queue::RING;
+
+    /// How often an operation that may wait looks for what is not there yet, before it takes the way of those who sleep.
+    #[inline(always)]
+    pub(crate) fn looks(timeout_ns: i64) -> u32 {
+        if timeout_ns == 0 { 0 } else { LOOKS }
+    }
 
     /// How many bytes a queue takes that has room for `capacity` bytes of messages.
     ///
@@ -116,11 +124,21 @@ fn begin(place: &Place, participant: u32) -> failure::Result<()> {
 }
 
 /// The place for an operation that is only tried: what is in its way it meets before it has done anything. What it has
-/// written may be lost with its page before it returns, as if it were a moment later; what it has read must not be the zeros
-/// that stand in its place.
+/// written may be lost with its page before it returns, as if it were a moment later. Where it has no `LOCKS`, it is for sides
+/// that are single.
 #[inline(always)]
-fn at_once(place: &Place, participant: u32, caller: Caller) -> Option<AtOnce<'_>> {
-    AtOnce::new(place.holder.words(), Copying::Short, caller).filter(|place| place.me() == participant)
+fn at_once<const LOCKS: bool>(
+    place: &Place,
+    participant: u32,
+    caller: Caller,
+    looks: u32,
+) -> Option<AtOnce<'_, &Pinned, LOCKS>> {
+    // Those who are single take the shortest way, with short messages only.
+    let copying = if LOCKS { Copying::Any } else { Copying::Short };
+    let place = AtOnce::new(&place.holder, copying, caller, looks)?;
+    // That there are the first bytes was found when it was opened; known here, it is not asked for each of them.
+    let is_fit = place.length() >= Queue::HEADER && place.is_writable() && place.me() == participant;
+    if is_fit { Some(place) } else { None }
 }
 
 /// A producer of a queue. Dropping it leaves the queue: an open reservation is given up.
@@ -172,25 +190,37 @@ impl Producer {
         self.run(|member, place| member.push(place, message, timeout))
     }
 
-    /// `push_from` of a short message, if there is room and nothing at all is in its way; otherwise it is to be done by that.
+    /// `push_from` of a short message, if there is room after so many looks more, and nothing at all is in its way; otherwise
+    /// it is to be done by that.
     #[inline(always)]
-    pub(crate) fn push_at_once(&mut self, message: Source, caller: Caller) -> Option<()> {
-        let place = at_once(&self.place, self.participant, caller).filter(|_| message.is_short())?;
+    pub(crate) fn push_at_once<const LOCKS: bool>(
+        &mut self,
+        message: Source,
+        caller: Caller,
+        looks: u32,
+    ) -> Option<()> {
+        let place = at_once::<LOCKS>(&self.place, self.participant, caller, looks).filter(|_| !message.is_null())?;
         self.member.push(&place, message, Some(Duration::ZERO)).ok()
     }
 
     /// `reserve`, likewise.
     #[inline(always)]
-    pub(crate) fn reserve_at_once(&mut self, length: u64, caller: Caller) -> Option<*mut u8> {
-        let place = at_once(&self.place, self.participant, caller)?;
+    pub(crate) fn reserve_at_once<const LOCKS: bool>(
+        &mut self,
+        length: u64,
+        caller: Caller,
+        looks: u32,
+    ) -> Option<*mut u8> {
+        let place = at_once::<LOCKS>(&self.place, self.participant, caller, looks)?;
         let at = self.member.reserve(&place, length, Some(Duration::ZERO)).ok()?;
         Some(self.place.holder.address(at))
     }
 
     /// `commit`, likewise.
     #[inline(always)]
-    pub(crate) fn commit_at_once(&mut self, length: u64, caller: Caller) -> Option<()> {
-        let place = at_once(&self.place, self.participant, caller).filter(|_| self.member.has_reservation())?;
+    pub(crate) fn commit_at_once<const LOCKS: bool>(&mut self, length: u64, caller: Caller) -> Option<()> {
+        let place =
+            at_once::<LOCKS>(&self.place, self.participant, caller, 0).filter(|_| self.member.has_reservation())?;
         let committed = self.member.commit(&place, length).is_ok();
         (committed || !self.member.has_reservation()).then_some(())
     }
@@ -297,25 +327,30 @@ impl Consumer {
         self.run(|member, place| member.pop(place, buffer, timeout))
     }
 
-    /// `pop_into` of a short message, if there is one and nothing at all is in its way; otherwise it is to be done by that.
+    /// `pop_into` of a short message, as `push_at_once`.
     #[inline(always)]
-    pub(crate) fn pop_at_once(&mut self, buffer: Destination, caller: Caller) -> Option<u64> {
-        let place = at_once(&self.place, self.participant, caller)?;
-        self.member.pop(&place, buffer, Some(Duration::ZERO)).ok().filter(|_| place.has_stayed_intact())
+    pub(crate) fn pop_at_once<const LOCKS: bool>(
+        &mut self,
+        buffer: Destination,
+        caller: Caller,
+        looks: u32,
+    ) -> Option<u64> {
+        let place = at_once::<LOCKS>(&self.place, self.participant, caller, looks).filter(|_| !buffer.is_null())?;
+        self.member.pop(&place, buffer, Some(Duration::ZERO)).ok()
     }
 
     /// `peek`, likewise.
     #[inline(always)]
-    pub(crate) fn peek_at_once(&mut self, caller: Caller) -> Option<(*const u8, u64)> {
-        let place = at_once(&self.place, self.participant, caller)?;
+    pub(crate) fn peek_at_once<const LOCKS: bool>(&mut self, caller: Caller, looks: u32) -> Option<(*const u8, u64)> {
+        let place = at_once::<LOCKS>(&self.place, self.participant, caller, looks)?;
         let message = self.member.peek(&place, Some(Duration::ZERO)).ok()?;
         Some((self.place.holder.address(message.offset).cast_const(), message.length))
     }
 
     /// `consume`, likewise.
     #[inline(always)]
-    pub(crate) fn consume_at_once(&mut self, caller: Caller) -> Option<()> {
-        let place = at_once(&self.place, self.participant, caller).filter(|_| self.member.is_looking())?;
+    pub(crate) fn consume_at_once<const LOCKS: bool>(&mut self, caller: Caller) -> Option<()> {
+        let place = at_once::<LOCKS>(&self.place, self.participant, caller, 0).filter(|_| self.member.is_looking())?;
         let consumed = self.member.consume(&place).is_ok();
         (consumed || !self.member.is_looking()).then_some(())
     }

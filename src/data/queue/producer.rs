@@ -151,33 +151,34 @@ impl Producer {
 
     /// Finds room for a message, waiting for it; on a side with many members it is this member's turn then.
     #[inline(always)]
-    fn room(&mut self, place: &impl Place, length: u64, timeout: Option<Duration>) -> Result<()> {
+    fn room<P: Place>(&mut self, place: &P, length: u64, timeout: Option<Duration>) -> Result<()> {
         if self.reserved.is_some() {
             return Err(Failure::misused("has a reservation of this handle already; commit or cancel it first"));
         }
         if length > self.side.capacity {
             return Err(Failure::Is(Problem::TooLong { length, capacity: self.side.capacity }));
         }
-        if self.side.is_many() || !self.finds_room(place, length)? {
-            self.room_slowly(place, length, timeout)?;
+        self.side.check_locks::<P>()?;
+        if !self.side.is_many() && self.finds_room(place, length)? {
+            return Ok(());
         }
-        Ok(())
+        if P::HAS_LOCKS { self.room_slowly(place, length, timeout) } else { Err(Failure::Access) }
     }
 
-    /// What follows a message that was committed.
+    /// What follows a message that was committed, and stays so whatever becomes of this.
     #[inline(always)]
-    fn sent(&mut self, place: &impl Place) -> Result<()> {
+    fn sent<P: Place>(&mut self, place: &P) -> Result<()> {
         let stored = self.side.store_cursor(place, 1);
-        self.side.unlock(place)?;
-        stored?;
-        sleep::wake(place, Producing::OTHERS_ASLEEP)
+        let unlocked = self.side.unlock(place);
+        let woken = sleep::wake(place, Producing::OTHERS_ASLEEP);
+        if P::IS_PATIENT { stored.and(unlocked).and(woken) } else { Ok(()) }
     }
 
     /// Whether a message of `length` bytes fits at the cursor, which goes over the ring's end if need be.
     #[inline(always)]
     fn finds_room(&mut self, place: &impl Place, length: u64) -> Result<bool> {
         // ORDER: Relaxed: it is set by a producer, under the mutex if there are many.
-        if place.load_u32(ENDED, Relaxed)? != 0 {
+        if !place.is_u32(ENDED, 0, Relaxed) && place.load_u32(ENDED, Relaxed)? != 0 {
             return Err(Failure::Is(Problem::Ended));
         }
         let record = record_bytes(length);
@@ -189,8 +190,13 @@ impl Producer {
 
     /// Commits padding up to the ring's end, whether or not the message behind it finds room now: so a consumer passes
     /// it and makes room.
+    #[inline(always)]
+    fn pads<P: Place>(&mut self, place: &P) -> Result<bool> {
+        if P::IS_PATIENT { self.pads_patiently(place) } else { Err(Failure::Access) }
+    }
+
     #[cold]
-    fn pads(&mut self, place: &impl Place) -> Result<bool> {
+    fn pads_patiently(&mut self, place: &impl Place) -> Result<bool> {
         let gap = self.side.ring - self.side.position;
         if !self.is_free(place, gap)? {
             return Ok(false);
@@ -205,7 +211,21 @@ impl Producer {
     #[inline(always)]
     fn is_free(&mut self, place: &impl Place, bytes: u64) -> Result<bool> {
         let needed = bytes + WORD;
-        Ok(self.free() >= needed || (self.look_at_head(place)? && self.free() >= needed))
+        if self.free() >= needed {
+            return Ok(true);
+        }
+        // Each look takes the cursor's line away from the consumer: while he gets on, one waits for room for many messages.
+        let wanted = needed.max(self.side.ring / 4);
+        let mut looks_in_vain = 0;
+        loop {
+            let before = self.limit;
+            self.look_at_head(place)?;
+            looks_in_vain = if self.limit == before { looks_in_vain + 1 } else { 0 };
+            let (free, is_at_rest) = (self.free(), looks_in_vain > 3);
+            if free >= wanted || free >= needed && is_at_rest || !place.spins() {
+                return Ok(free >= needed);
+            }
+        }
     }
 
     #[inline(always)]
@@ -213,17 +233,17 @@ impl Producer {
         self.limit.wrapping_sub(self.side.cursor)
     }
 
-    /// Asks the consumers' cursor; whether it has moved.
-    #[inline(never)]
-    fn look_at_head(&mut self, place: &impl Place) -> Result<bool> {
+    /// Asks the consumers' cursor.
+    #[inline(always)]
+    fn look_at_head(&mut self, place: &impl Place) -> Result<()> {
         // ORDER: Acquire, partner store_cursor: consumers have read what they have passed.
         let head = place.load_u64(Consuming::CURSOR, Acquire)?;
         let unread = self.side.cursor.wrapping_sub(head);
         if !head.is_multiple_of(WORD) || unread > self.side.ring - WORD {
             return Err(Failure::damaged("the consumers' cursor", head));
         }
-        let limit = head.wrapping_add(self.side.ring);
-        Ok(std::mem::replace(&mut self.limit, limit) != limit)
+        self.limit = head.wrapping_add(self.side.ring);
+        Ok(())
     }
 
     /// Writes a record of `bytes` bytes, all but its message.
@@ -276,7 +296,7 @@ impl Producer {
                         if self.side.cursor != stored {
                             self.side.store_cursor(place, messages)?;
                         }
-                        return self.look_at_head(place).map(|_| ());
+                        return self.look_at_head(place);
                     }
                 },
             }

@@ -109,19 +109,30 @@ impl<R: Role> Side<R> {
         Ok(())
     }
 
+    /// Ends this side's turn.
     #[inline(always)]
-    pub(super) fn unlock(&mut self, place: &impl Place) -> Result<()> {
-        self.locked_by = 0;
-        if self.many { Ok(place.unlock(R::MUTEX)?) } else { Ok(()) }
+    pub(super) fn unlock<P: Place>(&mut self, place: &P) -> Result<()> {
+        if P::HAS_LOCKS && self.many {
+            self.locked_by = 0;
+            place.unlock(R::MUTEX)?;
+        }
+        Ok(())
     }
 
     /// Refuses what only the thread may do that has this side's turn: the lock goes when that thread ends.
     #[inline(always)]
-    pub(super) fn check_turn(&self, place: &impl Place) -> Result<()> {
+    pub(super) fn check_turn<P: Place>(&self, place: &P) -> Result<()> {
+        self.check_locks::<P>()?;
         if self.many && self.locked_by != place.thread() {
             return Err(Failure::Is(Problem::OfAnotherThread));
         }
         Ok(())
+    }
+
+    /// Gives up where a lock is needed and none can be had.
+    #[inline(always)]
+    pub(super) fn check_locks<P: Place>(&self) -> Result<()> {
+        if self.many && !P::HAS_LOCKS { Err(Failure::Access) } else { Ok(()) }
     }
 
     /// Takes over the cursor that the side has stored.
@@ -185,9 +196,8 @@ impl<R: Role> Side<R> {
     pub(super) fn store_cursor(&self, place: &impl Place, messages: u64) -> Result<()> {
         // ORDER: Release, partners take_over and Producer::look_at_head: what was read or written before it.
         place.store_u64(R::CURSOR, self.cursor, Release)?;
-        // ORDER: Relaxed: this side's alone, under the mutex if it has many members.
-        let count = place.load_u64(R::COUNT, Relaxed)?;
-        Ok(place.store_u64(R::COUNT, count.wrapping_add(messages), Relaxed)?)
+        // This side's alone, under the mutex if it has many members.
+        Ok(place.bump_u64(R::COUNT, messages)?)
     }
 }
 

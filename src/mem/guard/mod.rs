@@ -163,6 +163,13 @@ pub trait Word: Copy + Eq + std::fmt::Debug + Send + Sync + 'static {
         unsafe { Self::store(at, value) }.is_ok()
     }
 
+    /// Adds `by`, wrapping around, and whether that is done: not atomic, for who alone writes the word; and released only.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    unsafe fn bump(at: *mut Self, by: Self) -> bool;
+
     /// Whether `expected` stands there; no also if nothing does.
     ///
     /// # Safety

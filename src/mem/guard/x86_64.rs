@@ -123,7 +123,7 @@ pub(super) unsafe fn copy(to: *mut u8, from: *const u8, length: usize) -> usize 
 /// See [`super::is_short`].
 #[inline(always)]
 pub(super) fn is_short(length: usize) -> bool {
-    length <= LONGEST_SHORT.load(Ordering::Relaxed) // ORDER: Relaxed, partner `choose`
+    length <= SMALL || length <= LONGEST_SHORT.load(Ordering::Relaxed) // ORDER: Relaxed, partner `choose`
 }
 
 /// See [`super::copy_short`].

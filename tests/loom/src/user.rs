@@ -273,6 +273,8 @@ impl Liveness for User {
 }
 
 impl Locks for User {
+    const HAS_LOCKS: bool = true;
+
     fn init_lock(&self, _offset: u64) -> Result<(), Fault> {
         self.access().map(drop)
     }

@@ -96,6 +96,12 @@ macro_rules! word {
             }
 
             #[inline(always)]
+            unsafe fn bump(at: *mut Self, by: Self) -> bool {
+                // SAFETY: the caller's promise is the one that is asked for.
+                unsafe { Self::add(at, by) }.is_ok()
+            }
+
+            #[inline(always)]
             unsafe fn swap(at: *mut Self, value: Self) -> Result<Self, Fault> {
                 replace!($size, concat!("mov {new:", $size, "}, {value:", $size, "}"), at, value)
             }

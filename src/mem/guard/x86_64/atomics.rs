@@ -93,6 +93,20 @@ macro_rules! word {
             }
 
             #[inline(always)]
+            unsafe fn bump(at: *mut Self, by: Self) -> bool {
+                // ORDER: as `put`.
+                // SAFETY: the caller vouches for `at`; a fault goes to `failed`.
+                unsafe {
+                    succeeds!(
+                        [concat!("add [{at}], {by:", $size, "}")],
+                        at = in(reg) at,
+                        by = in(reg) by
+                    )
+                };
+                true
+            }
+
+            #[inline(always)]
             unsafe fn is(at: *const Self, expected: Self) -> bool {
                 // ORDER: as `load`.
                 // SAFETY: the caller vouches for `at`; a fault goes to `failed`.

@@ -1,0 +1,99 @@
+//! What a queue's handle stands for, and the ways to it: the shortest one, the one of those who take turns, and the one of
+//! those who wait.
+
+use super::mapshare_queue;
+use crate::error::{Error, Result};
+use crate::ffi::guard::{Returned, guard};
+use crate::ffi::open;
+use crate::ffi::table::{Entered, Table};
+use crate::ffi::token::{Kind, Token};
+use crate::mem::hazard::Caller;
+use crate::mem::one_user::{InUse, OneUser};
+use crate::{Consumer, Producer};
+use std::ops::Range;
+
+/// What a handle stands for.
+pub(super) enum Member {
+    Producer(Producer),
+    Consumer(Consumer),
+}
+
+impl Kind for OneUser<Member> {
+    const KIND: u8 = 0x71;
+    const PLACES: Range<usize> = 1..3;
+}
+
+/// All open handles.
+pub(super) static QUEUES: Table<OneUser<Member>> = Table::new();
+
+/// Runs `act` on the member that a caller means, if nothing is in the way; None if there is, or if `act` says so. Without
+/// `LOCKS` it is the shortest way: that of the thread that is at home in the handle.
+#[inline(always)]
+fn at_once<const LOCKS: bool, R>(
+    queue: *mut mapshare_queue,
+    act: impl FnOnce(&mut Member, Caller) -> Option<R>,
+) -> Option<R> {
+    let entered = QUEUES.enter_at_once(Token::from_handle(queue))?;
+    let caller = entered.caller();
+    let at_home = entered.use_at_home(caller);
+    let mut in_use: InUse<Member> = if LOCKS { at_home.or_else(|| entered.visit_at_once(caller)) } else { at_home }?;
+    act(&mut in_use, caller)
+}
+
+#[inline(always)]
+pub(super) fn producer_at_once<const LOCKS: bool, R>(
+    queue: *mut mapshare_queue,
+    act: impl FnOnce(&mut Producer, Caller) -> Option<R>,
+) -> Option<R> {
+    at_once::<LOCKS, R>(queue, |member, caller| match member {
+        Member::Producer(producer) => act(producer, caller),
+        Member::Consumer(_) => None,
+    })
+}
+
+#[inline(always)]
+pub(super) fn consumer_at_once<const LOCKS: bool, R>(
+    queue: *mut mapshare_queue,
+    act: impl FnOnce(&mut Consumer, Caller) -> Option<R>,
+) -> Option<R> {
+    at_once::<LOCKS, R>(queue, |member, caller| match member {
+        Member::Consumer(consumer) => act(consumer, caller),
+        Member::Producer(_) => None,
+    })
+}
+
+/// What is done when the shortest way is not free: the same `in_turn`, for sides with many members, or else `patiently`.
+#[inline(never)]
+pub(super) fn otherwise<R: Returned>(
+    in_turn: impl FnOnce() -> Option<R>,
+    function: &'static str,
+    patiently: impl FnOnce() -> Result<R>,
+) -> R::Number {
+    match in_turn() {
+        Some(given) => given.good(),
+        None => guard(function, patiently),
+    }
+}
+
+/// Runs `act` on the member that a caller means, for this call alone.
+pub(super) fn with<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Member) -> Result<R>) -> Result<R> {
+    let token = Token::from_handle(queue);
+    let entered: Entered<OneUser<Member>> =
+        QUEUES.enter(token).map_err(|refused| open::refusal(refused, token, "queue handle"))?;
+    let in_use: Option<InUse<Member>> = entered.use_now().map_err(|_| open::no_record())?;
+    act(&mut *in_use.ok_or(Error::InUse { kind: "queue handle" })?)
+}
+
+pub(super) fn producer<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Producer) -> Result<R>) -> Result<R> {
+    with(queue, |member| match member {
+        Member::Producer(producer) => act(producer),
+        Member::Consumer(_) => Err(Error::Contradiction("the handle is a consumer's; open one as MAPSHARE_PRODUCER")),
+    })
+}
+
+pub(super) fn consumer<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Consumer) -> Result<R>) -> Result<R> {
+    with(queue, |member| match member {
+        Member::Consumer(consumer) => act(consumer),
+        Member::Producer(_) => Err(Error::Contradiction("the handle is a producer's; open one as MAPSHARE_CONSUMER")),
+    })
+}

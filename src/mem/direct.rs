@@ -1,0 +1,116 @@
+//! Bytes of an object that a thread accesses with nothing looked at but their bounds and their alignment.
+//!
+//! Decision: two numbers, so that a whole call on an object keeps them in registers. What else is to be known of the bytes is
+//! asked once, before and after: whether the thread bears their faults, and whether pages of theirs were lost.
+
+use super::buffer::{Copying, Destination, Source};
+use super::guard::Word;
+use super::span::Span;
+use super::word::Words;
+use std::marker::PhantomData;
+
+/// The bytes. Each access answers yes or no; after a no nothing has changed.
+#[derive(Clone, Copy)]
+pub(crate) struct Direct<'a> {
+    address: *mut u8,
+    length: u64,
+    /// `length`, or 0 where nothing may be written.
+    writable: u64,
+    mapping: PhantomData<&'a ()>,
+}
+
+impl<'a> Direct<'a> {
+    /// The calling thread bears SIGBUS, or the bytes cannot fault, as long as it uses this.
+    #[inline(always)]
+    pub(super) fn new(address: *mut u8, length: u64, is_writable: bool) -> Direct<'a> {
+        Direct { address, length, writable: if is_writable { length } else { 0 }, mapping: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(crate) fn length(self) -> u64 {
+        self.length
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_writable(self) -> bool {
+        self.writable == self.length
+    }
+
+    /// The address of `length` bytes at `at`, if they lie within the first `limit`.
+    #[inline(always)]
+    fn find(self, at: u64, length: u64, limit: u64) -> Option<*mut u8> {
+        Span::find(at, length, limit).map(|span| self.address.wrapping_add(span.start()))
+    }
+
+    #[inline(always)]
+    fn word<W: Word>(self, at: u64, limit: u64) -> Option<*mut W> {
+        let address = self.find(at, size_of::<W>() as u64, limit)?;
+        // Objects are aligned.
+        at.is_multiple_of(size_of::<W>() as u64).then(|| address.cast())
+    }
+
+    #[inline(always)]
+    pub(crate) fn load<W: Word>(self, at: u64) -> Option<W> {
+        let at = self.word(at, self.length)?;
+        // SAFETY: inside the object, aligned, and the thread bears a fault; only guarded accesses happen there.
+        unsafe { W::load(at) }.ok()
+    }
+
+    /// Whether `expected` stands there.
+    #[inline(always)]
+    pub(crate) fn is<W: Word>(self, at: u64, expected: W) -> bool {
+        // SAFETY: as in `load`.
+        self.word(at, self.length).is_some_and(|at| unsafe { W::is(at, expected) })
+    }
+
+    /// Puts a value there, released only.
+    #[inline(always)]
+    pub(crate) fn put<W: Word>(self, at: u64, value: W) -> bool {
+        // SAFETY: as in `load`, and writable.
+        self.word(at, self.writable).is_some_and(|at| unsafe { W::put(at, value) })
+    }
+
+    /// Puts a value there, sequentially consistent.
+    #[inline(always)]
+    pub(crate) fn store<W: Word>(self, at: u64, value: W) -> bool {
+        // SAFETY: as in `load`, and writable.
+        self.word(at, self.writable).is_some_and(|at| unsafe { W::store(at, value) }.is_ok())
+    }
+
+    /// Adds to a word that nobody else writes.
+    #[inline(always)]
+    pub(crate) fn bump<W: Word>(self, at: u64, by: W) -> bool {
+        // SAFETY: as in `load`, and writable.
+        self.word(at, self.writable).is_some_and(|at| unsafe { W::bump(at, by) })
+    }
+
+    /// Puts `desired` where `expected` stands; what stood there.
+    #[inline(always)]
+    pub(crate) fn compare_swap<W: Word>(self, at: u64, expected: W, desired: W) -> Option<W> {
+        let at = self.word(at, self.writable)?;
+        // SAFETY: as in `load`, and writable.
+        unsafe { W::compare_swap(at, expected, desired) }.ok()
+    }
+
+    #[inline(always)]
+    pub(crate) fn copy_in(self, at: u64, from: Source, how: Copying) -> bool {
+        let to = self.find(at, from.length() as u64, self.writable);
+        // SAFETY: as in `load`, and writable; the caller's buffer is as long.
+        to.is_some_and(|to| unsafe { how.copies(to, from.address, from.length) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn copy_out(self, at: u64, to: Destination, how: Copying) -> bool {
+        let from = self.find(at, to.length() as u64, self.length);
+        // SAFETY: as in `load`; the caller's buffer is as long.
+        from.is_some_and(|from| unsafe { how.copies(to.address, from, to.length) })
+    }
+}
+
+impl<'a> Words<'a> {
+    /// These bytes, for a thread that bears their faults, or where there are none.
+    #[inline(always)]
+    pub(crate) fn direct(&self) -> Direct<'a> {
+        Direct::new(self.address(), self.length(), self.is_writable())
+    }
+}
