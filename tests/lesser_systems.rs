@@ -4,6 +4,7 @@ mod common;
 
 use common::files::{Mounted, on_file_system, on_small_tmpfs};
 use common::process::{Refusal, forked, refuse, watchdog};
+use common::words::Do;
 use common::*;
 use libc::*;
 use std::fs;
@@ -156,6 +157,52 @@ fn processes_that_extend_one_file_at_once_lose_no_byte_where_nothing_can_be_rese
             }
             let written = files::read_at(&path, PROCESSES * SLOT - PROCESSES, PROCESSES as usize);
             assert_eq!(String::from_utf8_lossy(&written), "76543210", "round {round}");
+        }
+    });
+}
+
+/// Without membarrier each call has a fence of its own, and nobody's wake-up is lost.
+#[test]
+fn locks_cells_and_queues_serve_without_membarrier_too() {
+    const ROUNDS: u64 = 2000;
+    let test = locks_cells_and_queues_serve_without_membarrier_too;
+    in_own_process(test, || {
+        for (door, errno) in DOORS.into_iter().zip([ENOSYS, EPERM]) {
+            let result = forked(|| {
+                refuse(SYS_membarrier, None, Refusal::Errno(errno));
+                let folder = Folder::new();
+                let region = &door.open(folder.join("file"), &common::create(1 << 17)).unwrap();
+                region.init_mutex(64).unwrap();
+                region.init_cell(4096, 8).unwrap();
+                region.init_queue(8192, 256, 0).unwrap();
+                let count = move || {
+                    for _ in 0..ROUNDS {
+                        assert_eq!(region.lock(64, -1), Ok(false));
+                        let counted = region.atomic(0, Do::<u64>::Load).unwrap();
+                        region.atomic(0, Do::Store(counted + 1)).unwrap();
+                        region.unlock(64).unwrap();
+                    }
+                };
+                std::thread::scope(|scope| {
+                    scope.spawn(count);
+                    scope.spawn(count);
+                    scope.spawn(move || {
+                        let mut producer = region.producer(8192).unwrap();
+                        (0..ROUNDS).for_each(|number| producer.push(&number.to_ne_bytes(), -1).unwrap());
+                        producer.close().unwrap();
+                    });
+                    let mut consumer = region.consumer(8192).unwrap();
+                    for number in 0..ROUNDS {
+                        assert_eq!(consumer.pop(-1).unwrap(), number.to_ne_bytes());
+                        region.publish(4096, &number.to_ne_bytes()).unwrap();
+                    }
+                    consumer.close().unwrap();
+                });
+                assert_eq!(region.atomic(0, Do::<u64>::Load), Ok(2 * ROUNDS));
+                assert_eq!(region.read_cell(4096, 8).unwrap(), (ROUNDS, (ROUNDS - 1).to_ne_bytes().to_vec()));
+                0
+            });
+            assert_eq!(result, 0, "{door:?} without membarrier: errno {errno}");
         }
     });
 }
