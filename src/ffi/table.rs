@@ -187,8 +187,8 @@ impl<T: Kind> Table<T> {
     pub(crate) fn enter_at_once(&'static self, token: Token) -> Option<Entered<T>> {
         let hazard = Hazard::publish_at_once(token.0)?;
         let slot = match Self::remembered(token, hazard.caller) {
-            Some(slot) if slot.is_open(token) => slot,
-            _ => {
+            Some(slot) => slot,
+            None => {
                 let slot = self.slot(token).filter(|slot| slot.is_open(token))?;
                 hazard.caller.remember(token.place::<T>(), ptr::from_ref(slot).cast_mut().cast());
                 slot
@@ -197,11 +197,16 @@ impl<T: Kind> Table<T> {
         Some(Entered { slot, hazard })
     }
 
-    /// A slot that the calling thread has used before: the token's, or another one.
+    /// The token's slot, if it is open and the calling thread has used no other since.
     #[inline(always)]
     fn remembered(token: Token, caller: Caller) -> Option<&'static Slot<T>> {
-        // SAFETY: null, or a slot of this type, which stays for ever where it is: each type has places of its own.
-        unsafe { caller.remembered(token.place::<T>()).cast::<Slot<T>>().as_ref() }
+        let last = caller.remembered(token.place::<T>());
+        // SAFETY: null, or a slot of some type, which stays for ever where it is; its word comes first.
+        let word: Option<&AtomicU64> = unsafe { last.cast::<AtomicU64>().as_ref() };
+        // ORDER: Acquire, partner: as in `state`.
+        let is_its = word.is_some_and(|word| word.load(Ordering::Acquire) == token.0);
+        // SAFETY: only a slot of this type has a word that is this token.
+        is_its.then(|| unsafe { &*last.cast::<Slot<T>>() })
     }
 
     /// `enter` for a thread's first call, for calls inside calls, and for tokens that are held or stale.
@@ -372,7 +377,6 @@ pub(crate) struct Entered<T: Kind> {
 impl<T: Kind> Entered<T> {
     /// The thread whose call it is.
     #[cfg(not(loom))]
-    #[inline(always)]
     pub(crate) fn caller(&self) -> Caller {
         self.hazard.caller
     }

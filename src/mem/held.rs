@@ -177,7 +177,7 @@ impl Note {
 
     #[inline(always)]
     fn is(&self, key: Key) -> bool {
-        // ORDER: Acquire, partner the Release in `set` and `strike`: for those who read another thread's notes.
+        // ORDER: Acquire, partner the Release in `set`, `write` and `strike`: for those who read another thread's notes.
         self.is_set.load(Ordering::Acquire)
             && ptr::eq(self.presence.load(Ordering::Acquire), key.presence)
             && self.position.load(Ordering::Acquire) == key.position()
@@ -252,9 +252,10 @@ impl Held {
 
     #[inline(always)]
     fn write(&self, note: &Note, key: Key, participant: NonZeroU32) {
+        // ORDER: Release, partner `Note::is`: who finds another lock's name here sees that the last one was freed before.
+        note.presence.store(ptr::from_ref(key.presence).cast_mut(), Ordering::Release);
+        note.position.store(key.position(), Ordering::Release);
         // ORDER: Relaxed, for its own thread; for others see `set`.
-        note.presence.store(ptr::from_ref(key.presence).cast_mut(), Ordering::Relaxed);
-        note.position.store(key.position(), Ordering::Relaxed);
         note.mapping.store(ptr::from_ref(key.mapping).cast_mut(), Ordering::Relaxed);
         note.offset.store(key.offset, Ordering::Relaxed);
         note.own.store(holder(participant, self), Ordering::Relaxed);
