@@ -189,14 +189,15 @@ impl Producer {
     }
 
     /// Commits padding up to the ring's end, whether or not the message behind it finds room now: so a consumer passes
-    /// it and makes room.
+    /// it and makes room. It is too seldom for the shortest way.
     #[inline(always)]
     fn pads<P: Place>(&mut self, place: &P) -> Result<bool> {
-        if P::IS_PATIENT { self.pads_patiently(place) } else { Err(Failure::Access) }
+        if P::HAS_LOCKS { self.appends_padding(place) } else { Err(Failure::Access) }
     }
 
     #[cold]
-    fn pads_patiently(&mut self, place: &impl Place) -> Result<bool> {
+    #[inline(never)]
+    fn appends_padding(&mut self, place: &impl Place) -> Result<bool> {
         let gap = self.side.ring - self.side.position;
         if !self.is_free(place, gap)? {
             return Ok(false);
