@@ -51,8 +51,9 @@ impl Producer {
     ) -> Result<()> {
         let length = message.length() as u64;
         self.room(place, length, timeout)?;
-        let copied = place.copy_in(self.offset(), message).map_err(Failure::from);
-        if let Err(failure) = copied.and_then(|()| self.append(place, COMMITTED | length, record_bytes(length))) {
+        let record = record_bytes(length);
+        let copied = self.clear_behind(place, record).and_then(|()| Ok(place.copy_in(self.offset(), message)?));
+        if let Err(failure) = copied.and_then(|()| self.write_word(place, COMMITTED | length, record)) {
             self.side.unlock(place)?;
             return Err(failure);
         }
@@ -250,7 +251,20 @@ impl Producer {
     /// Writes a record of `bytes` bytes, all but its message.
     #[inline(always)]
     fn append(&mut self, place: &impl Place, word: u64, bytes: u64) -> Result<()> {
-        place.store_u64(RING + self.side.after(bytes), 0, Relaxed)?;
+        self.clear_behind(place, bytes)?;
+        self.write_word(place, word, bytes)
+    }
+
+    /// Zeroes the word that follows a record of `bytes` bytes. It is written first, and the record's own word last, so that
+    /// the line that a consumer polls is taken from him once.
+    #[inline(always)]
+    fn clear_behind(&self, place: &impl Place, bytes: u64) -> Result<()> {
+        Ok(place.store_u64(RING + self.side.after(bytes), 0, Relaxed)?)
+    }
+
+    /// Commits a record of `bytes` bytes whose message is there.
+    #[inline(always)]
+    fn write_word(&mut self, place: &impl Place, word: u64, bytes: u64) -> Result<()> {
         // ORDER: Release, partner Side::message: the message and the 0 behind it.
         place.store_u64(RING + self.side.position, word, Release)?;
         self.side.step(bytes);

@@ -48,8 +48,8 @@ pub(in super::super) unsafe fn copy_small(to: *mut u8, from: *const u8, length: 
             // 16 to 32: the first and the last 16.
             "movups {v0}, [{from}]",
             "movups {v1}, [{from} + {length} - 16]",
-            "movups [{to}], {v0}",
             "movups [{to} + {length} - 16], {v1}",
+            "movups [{to}], {v0}",
             "jmp 8f",
             // 33 to 64: the first and the last 32.
             "3:",
@@ -57,10 +57,10 @@ pub(in super::super) unsafe fn copy_small(to: *mut u8, from: *const u8, length: 
             "movups {v1}, [{from} + 16]",
             "movups {v2}, [{from} + {length} - 32]",
             "movups {v3}, [{from} + {length} - 16]",
-            "movups [{to}], {v0}",
-            "movups [{to} + 16], {v1}",
-            "movups [{to} + {length} - 32], {v2}",
             "movups [{to} + {length} - 16], {v3}",
+            "movups [{to} + {length} - 32], {v2}",
+            "movups [{to} + 16], {v1}",
+            "movups [{to}], {v0}",
             "jmp 8f",
             // 8 to 15: the first and the last 8.
             "4:",
