@@ -12,6 +12,7 @@ mod names;
 mod objects;
 mod range_locks;
 mod reasons;
+mod told;
 
 use crate::sys::Errno;
 pub(crate) use codes::{describe, name};
@@ -343,8 +344,8 @@ pub enum Error {
     },
     /// Zeros stand where a view lost pages.
     #[error(
-        "a view has lost pages among these {length} bytes, where zeros stand now ({}); mapshare_refresh puts back what \
-         the file has",
+        "pages among these {length} bytes were lost, where zeros stand now ({}); mapshare_refresh puts back what the \
+         file has",
         loss(*errno)
     )]
     LostPages {
@@ -471,22 +472,6 @@ pub enum Error {
     /// A panic was caught: an error of this library.
     #[error("an internal error was caught; the region may be used on, but please report this")]
     Internal,
-}
-
-impl Error {
-    /// A read-only region was to be changed, by `access`.
-    pub(crate) fn read_only(access: &'static str) -> Error {
-        Error::AccessExceeded {
-            access,
-            granted: "the region is MAPSHARE_READ_ONLY",
-            remedy: "open it MAPSHARE_READ_WRITE, or MAPSHARE_COPY_ON_WRITE to leave the file as it is",
-        }
-    }
-
-    /// A system call's refusal, as the kernel says it.
-    pub(crate) fn system(call: &'static str, subject: impl Into<String>, errno: Errno) -> Error {
-        Error::System { call, subject: subject.into(), errno: errno.0 }
-    }
 }
 
 impl From<Error> for std::io::Error {

@@ -6,7 +6,9 @@ mod common;
 
 use common::cells::{Handle, cell_bytes, queue_bytes};
 use common::hostile::{QUEUE_HEAD, QUEUE_RING, QUEUE_TAIL, identity};
+use common::process::eventually;
 use common::victim::Kind;
+use common::words::Do;
 use common::*;
 use libc::*;
 
@@ -231,5 +233,61 @@ fn a_message_of_no_bytes_may_stand_in_the_rings_last_word() {
             let handles: [Handle; 2] = [producer, consumer];
             handles.into_iter().for_each(|handle| handle.close().unwrap());
         }
+    }
+}
+
+/// Zeros come back where a file was cut and made longer again: what was there is not taken for messages that never were.
+#[test]
+fn messages_that_a_cut_file_has_lost_are_told_of() {
+    for door in DOORS {
+        for flags in [0, 3] {
+            for ends in [false, true] {
+                let folder = Folder::new();
+                let region = door.open(folder.join("file"), &create(8 * 4096)).unwrap();
+                region.init_queue(0, 20_000, flags).unwrap();
+                let (mut producer, mut consumer) = (region.producer(0).unwrap(), region.consumer(0).unwrap());
+                (0..4).for_each(|number| producer.push(&[number; 4000], 0).unwrap());
+                files::set_length(&folder.join("file"), 4096 + 2048);
+                files::set_length(&folder.join("file"), 8 * 4096);
+                assert_eq!(consumer.pop(0).unwrap()[..8], [0; 8]);
+                assert_eq!(consumer.pop(0).unwrap().len(), 4000, "its end is lost, which nobody can tell");
+                if ends {
+                    producer.end().unwrap();
+                }
+                refused(consumer.pop(0), libc::EBADMSG, &["a message that was pushed"]);
+                refused(consumer.pop(-1), libc::EBADMSG, &["a message that was pushed"]);
+                let _ = (producer.close(), consumer.close());
+            }
+        }
+    }
+}
+
+/// It should not be done, and is not overlooked.
+#[test]
+fn those_who_sleep_on_what_is_wiped_meanwhile_are_told_so() {
+    const ASLEEP: [u64; 3] = [40, 32, 32];
+    const QUEUE: u64 = 8192;
+    for door in DOORS {
+        let folder = Folder::new();
+        let region = &door.open(folder.join("file"), &create(1 << 16)).unwrap();
+        region.init_mutex(0).unwrap();
+        region.init_cell(4096, 8).unwrap();
+        region.init_queue(QUEUE, 100, 3).unwrap();
+        let mut consumer = region.consumer(QUEUE).unwrap();
+        region.lock(0, 0).unwrap();
+        std::thread::scope(|scope| {
+            let sleepers = [
+                scope.spawn(|| region.lock(0, -1).map(drop)),
+                scope.spawn(|| region.wait_cell(4096, 0, -1)),
+                scope.spawn(move || consumer.pop(-1).map(drop)),
+            ];
+            for ((at, asleep), sleeper) in [0, 4096, QUEUE].into_iter().zip(ASLEEP).zip(sleepers) {
+                let is_asleep = || region.atomic(at + asleep, Do::<u32>::Load).unwrap() != 0;
+                eventually("it sleeps", is_asleep);
+                region.write(at, &[0; 512]).unwrap();
+                refused(sleeper.join().unwrap(), libc::EBADMSG, &[]);
+            }
+        });
+        refused(region.unlock(0), libc::EBADMSG, &[]);
     }
 }

@@ -164,3 +164,20 @@ fn a_thread_that_is_at_a_queue_by_another_handle_is_told_what_to_give_up() {
         assert_eq!(other.info().unwrap().messages, 1);
     }
 }
+
+/// What is gone is told as gone; but nobody has it any more.
+#[test]
+fn a_lock_whose_bytes_the_region_has_given_up_is_let_go_by_unlock() {
+    let folder = Folder::new();
+    for _ in 0..20 {
+        let region = open(Door::C, &folder);
+        let Opened::C { token, .. } = &region else { unreachable!() };
+        region.init_mutex(3 * PAGE).unwrap();
+        region.lock(3 * PAGE, 0).unwrap();
+        files::set_length(&folder.join("file"), PAGE);
+        assert_eq!(token.refresh(), Ok(true));
+        refused(token.unmap(), EBUSY, &["1 lock(s)", "unlock them first"]);
+        refused(region.unlock(3 * PAGE), ERANGE, &[]);
+        token.unmap().expect("nothing holds it");
+    }
+}

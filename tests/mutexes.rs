@@ -324,3 +324,32 @@ fn another_user_and_another_pid_namespace_share_a_lock() {
         region.unlock(AT).unwrap();
     });
 }
+
+#[test]
+fn a_region_stays_writable_while_a_lock_is_held_through_it() {
+    for door in DOORS {
+        let folder = Folder::new();
+        let mut region = door.open(folder.join("file"), &common::create(4096)).unwrap();
+        region.init_mutex(64).unwrap();
+        region.lock(64, 0).unwrap();
+        refused(region.protect(MAPSHARE_READ_ONLY), libc::EBUSY, &["1 lock(s)", "unlock them first"]);
+        region.unlock(64).unwrap();
+        assert_eq!(region.protect(MAPSHARE_READ_ONLY), Ok(()));
+    }
+}
+
+#[test]
+fn one_who_is_out_of_time_is_told_who_has_the_lock() {
+    for door in DOORS {
+        let folder = Folder::new();
+        let region = &door.open(folder.join("file"), &common::create(4096)).unwrap();
+        region.init_mutex(64).unwrap();
+        region.lock(64, 0).unwrap();
+        let owner = format!("process {}, thread ", std::process::id());
+        for timeout_ns in [0, 1_000_000] {
+            let refusal = std::thread::scope(|scope| scope.spawn(|| region.lock(64, timeout_ns)).join().unwrap());
+            refused(refusal, libc::ETIMEDOUT, &["the lock at offset 64", &owner]);
+        }
+        region.unlock(64).unwrap();
+    }
+}

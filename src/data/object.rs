@@ -77,11 +77,14 @@ impl Kind {
                     // ORDER: Acquire, partner create: who has seen a byte of an object in the making sees that it is.
                     memory.fence(Acquire);
                     if memory.load_u64(HEAD, Relaxed)? == 0 {
-                        return Err(Failure::Is(Problem::Missing));
+                        return Err(Failure::Is(Problem::NotZeros));
                     }
                 }
             } else if found & HIGH_HALF != INITIALISING {
-                return Err(self.refusal(found));
+                return Err(match self.refusal(found) {
+                    Failure::Is(Problem::Missing) => Failure::Is(Problem::NotZeros),
+                    refusal => refusal,
+                });
             } else if memory.is_alive(found as u32)? {
                 nap(memory, found, patience)?;
                 continue;

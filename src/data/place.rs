@@ -45,6 +45,14 @@ impl Holder for Pinned {
     }
 }
 
+/// EINVAL: an object that begins at this offset would be misaligned.
+pub(super) fn check_alignment(offset: u64, object: &'static str) -> Result<()> {
+    if offset.is_multiple_of(ALIGNMENT) {
+        return Ok(());
+    }
+    Err(Error::Misaligned { offset, alignment: ALIGNMENT, object })
+}
+
 /// The bytes of an object in a region, during a call.
 pub(super) struct InRegion<W> {
     pub(super) holder: W,
@@ -61,9 +69,7 @@ impl<W: Holder> InRegion<W> {
     /// For a call that finds out what is in its way. EINVAL: misaligned, or copy-on-write.
     pub(super) fn new(holder: W, kind: &'static str, object: &'static str) -> Result<InRegion<W>> {
         let offset = holder.words().offset();
-        if !offset.is_multiple_of(ALIGNMENT) {
-            return Err(Error::Misaligned { offset, alignment: ALIGNMENT, object });
-        }
+        check_alignment(offset, object)?;
         holder.words().word::<u32>(0).meeting_place()?;
         let (is_plain, why, faults) = (Cell::new(false), Cell::new(None), Cell::new(0));
         let place = InRegion { holder, kind, is_plain, why, faults };
@@ -86,7 +92,7 @@ impl<W: Holder> InRegion<W> {
 
     /// Refuses a change of an object that may only be read.
     pub(super) fn check_writable(&self, change: &'static str) -> Result<()> {
-        if self.holder.words().is_writable() { Ok(()) } else { Err(Error::read_only(change)) }
+        if self.holder.words().is_writable() { Ok(()) } else { Err(Error::read_only_object(change)) }
     }
 
     /// This process's number among the participants; from now on the others see it live.
@@ -165,7 +171,7 @@ impl<W: Holder> InRegion<W> {
             Locked::OwnerDied => mutex.recover().inspect_err(|_| drop(mutex.unlock())),
         });
         locked.map_err(|error| match error {
-            Error::TimedOut => Failure::TimedOut,
+            Error::TimedOut | Error::Object { problem: Problem::StillHeld { .. }, .. } => Failure::TimedOut,
             Error::Interrupted => Failure::Interrupted,
             Error::Object { problem: Problem::HeldAlready, .. } => Failure::Is(Problem::InUseByThread),
             Error::Object { problem: problem @ Problem::Making, .. } => Failure::Is(problem),

@@ -10,6 +10,7 @@
 
 use super::failure::{Failure, Result};
 use super::memory::{Deadline, Memory, Woken};
+use super::object::Kind;
 use crate::mem::atomic::Ordering::Relaxed;
 
 const SPINS: u32 = if cfg!(loom) { 0 } else { 100 };
@@ -18,6 +19,8 @@ const LONGEST_NAP_NS: u64 = 100_000_000;
 
 /// A wait of one side: whoever waits looks, and takes a turn as long as there is nothing to see.
 pub(super) struct Waiting {
+    /// The object, which may be gone after a sleep.
+    kind: Kind,
     deadline: Deadline,
     /// The word where this side says that it sleeps.
     asleep: u64,
@@ -28,14 +31,14 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn new(asleep: u64, deadline: Deadline) -> Waiting {
-        Waiting { deadline, asleep, spins: 0, announced: None, nap: FIRST_NAP_NS }
+    pub(super) fn new(kind: Kind, asleep: u64, deadline: Deadline) -> Waiting {
+        Waiting { kind, deadline, asleep, spins: 0, announced: None, nap: FIRST_NAP_NS }
     }
 
     /// Lets some time pass: at first moments, then, announced and looked again, sleeps.
     ///
     /// # Errors
-    /// ETIMEDOUT, EINTR.
+    /// ETIMEDOUT, EINTR. EBADMSG: the object is gone.
     pub(super) fn turn<M: Memory>(&mut self, memory: &M) -> Result<()> {
         if self.deadline == Deadline::Now {
             return Err(Failure::TimedOut);
@@ -48,6 +51,7 @@ impl Waiting {
             if memory.wait(self.asleep, announced, until)? == Woken::BySignal {
                 return Err(Failure::Interrupted);
             }
+            self.kind.attach_again(memory)?;
             if memory.is_writable() {
                 self.nap = (2 * self.nap).min(LONGEST_NAP_NS);
             }

@@ -11,6 +11,11 @@ pub enum Problem {
         "does not exist, or was damaged, or is of another kind; its init function makes it of zeros: if nothing that is wanted stands there, fill its bytes with zeros, then call that"
     )]
     Missing,
+    /// Something else stands where one was to be made.
+    #[error(
+        "cannot be made: other bytes than zeros stand there; if nothing that is wanted does, fill its bytes with zeros, then make it"
+    )]
+    NotZeros,
     /// There is one already.
     #[error("exists already; use it, or, once nobody does any more, fill its bytes with zeros first to start anew")]
     Exists,
@@ -28,6 +33,16 @@ pub enum Problem {
         "is in this thread's hands already, by a reservation or a peeked message of another handle, or by a call that a signal handler has interrupted; commit, consume or cancel that first"
     )]
     InUseByThread,
+    /// Another thread or process held it all the time.
+    #[error(
+        "was held all the time that was given, now by process {process}, thread {thread}; wait longer, or look what that one does"
+    )]
+    StillHeld {
+        /// The owner's process, by the number that it has for itself.
+        process: u32,
+        /// The owner's thread, likewise.
+        thread: u32,
+    },
     /// The calling thread does not hold it.
     #[error("is not held by this thread; the thread that locks one unlocks it")]
     NotHeld,
@@ -92,7 +107,7 @@ pub enum Problem {
 impl Problem {
     pub(super) fn errno(self) -> Errno {
         match self {
-            Problem::Missing => Errno::EBADMSG,
+            Problem::Missing | Problem::NotZeros => Errno::EBADMSG,
             Problem::Exists => Errno::EEXIST,
             Problem::OtherVersion(_) => Errno::EPROTONOSUPPORT,
             Problem::Making => Errno::EBUSY,
@@ -104,6 +119,7 @@ impl Problem {
             Problem::RoleTaken(_) => Errno::EBUSY,
             Problem::TooLong { .. } | Problem::BufferTooSmall { .. } => Errno::EMSGSIZE,
             Problem::OfTheParent => Errno::EBADF,
+            Problem::StillHeld { .. } => Errno::ETIMEDOUT,
             Problem::Ended => Errno::EPIPE,
         }
     }

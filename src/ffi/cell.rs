@@ -44,6 +44,7 @@ pub extern "C" fn mapshare_cell_footprint(value_length: u64) -> i64 {
 pub extern "C" fn mapshare_cell_init(region: *mut mapshare_region, offset: u64, value_length: u64) -> c_int {
     guard("mapshare_cell_init", || {
         let region = enter(region)?;
+        Cell::check_offset(offset)?;
         Cell::init(region.words(offset, Cell::footprint(value_length)?)?, value_length)
     })
 }
@@ -260,6 +261,7 @@ pub extern "C" fn mapshare_cell_wait(
 
 /// The cell at `offset`, whose first bytes tell how many there are.
 fn cell(region: &Region, offset: u64) -> Result<Cell<'_>> {
+    Cell::check_offset(offset)?;
     let length = Cell::length_at(region.words(offset, Cell::HEADER)?)?;
     Cell::at(region.words(offset, length)?)
 }

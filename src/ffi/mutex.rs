@@ -154,7 +154,16 @@ pub extern "C" fn mapshare_mutex_unlock(region: *mut mapshare_region, offset: u6
 #[cold]
 #[inline(never)]
 extern "C" fn unlock(region: *mut mapshare_region, offset: u64) -> c_int {
-    guard("mapshare_mutex_unlock", || Mutex::unlock_at(enter(region)?.words(offset, Mutex::SIZE)?))
+    guard("mapshare_mutex_unlock", || {
+        let region = enter(region)?;
+        match region.words(offset, Mutex::SIZE) {
+            Ok(words) => Mutex::unlock_at(words),
+            Err(error) => {
+                mutex::let_go(region.mapping(), offset);
+                Err(error)
+            }
+        }
+    })
 }
 
 /// As `lock`, for a freeing that is in doubt.

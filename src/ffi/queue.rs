@@ -99,6 +99,7 @@ pub extern "C" fn mapshare_queue_init(region: *mut mapshare_region, offset: u64,
     guard("mapshare_queue_init", || {
         let region = enter(region)?;
         let sides = sides(flags)?;
+        Queue::check_offset(offset)?;
         Queue::init(region.words(offset, Queue::footprint(capacity)?)?, capacity, sides)
     })
 }
@@ -451,6 +452,7 @@ fn sides(flags: u32) -> Result<Sides> {
 
 /// The bytes of the queue at `offset`, whose first ones tell how many there are.
 fn pin(region: &Region, offset: u64) -> Result<Pinned> {
+    Queue::check_offset(offset)?;
     let length = Queue::length_at(region.words(offset, Queue::HEADER)?)?;
     region.pin(offset, length)
 }

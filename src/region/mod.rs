@@ -275,7 +275,8 @@ impl Region {
     ///
     /// # Errors
     /// EACCES: more was asked than the descriptor grants, or shared writing of a copy-on-write region. EINVAL:
-    /// copy-on-write was asked of a shared region. EBUSY: views are out that may be written through.
+    /// copy-on-write was asked of a shared region. EBUSY: views are out that may be written through, or locks are held that
+    /// were taken through the region.
     pub fn protect(&mut self, access: Access) -> Result<()> {
         match access {
             Access::CopyOnWrite if self.is_shared() => {
@@ -289,6 +290,10 @@ impl Region {
         let views = self.views();
         if access == Access::ReadOnly && self.access != Access::ReadOnly && views > 0 {
             return Err(Error::ViewsOut { views, asked: "making it read-only would end writing through them" });
+        }
+        let locks = self.locks_from(0);
+        if access == Access::ReadOnly && locks > 0 {
+            return Err(Error::MutexesOut { locks });
         }
         let changed = self.mapping.protect(access.protection());
         changed.map_err(|errno| seal::WIDENING.told(file::seals(self.file()), name::Name::Own, errno))?;

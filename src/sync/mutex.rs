@@ -10,12 +10,13 @@
 //!
 //! Decision: whether somebody waits is a flag. A count would be wrong for ever once a waiter was killed.
 
+mod at_once;
+
 use crate::error::{Error, Problem, Result};
 use crate::mem::fence;
-use crate::mem::hazard::{Caller, NoRecord};
+use crate::mem::hazard::NoRecord;
 use crate::mem::held::{self, Held, Key, TooMany};
 use crate::mem::layout::{self, HIGH_HALF, INITIALISING, KIND, MUTEX_HEAD, word};
-use crate::mem::mapping::Mapping;
 use crate::mem::word::{Atomic, Operation, Words};
 use crate::sync::wait::Waiting;
 use crate::sync::{liveness, lock_word};
@@ -24,6 +25,8 @@ use crate::sys::futex;
 use std::mem::offset_of;
 use std::num::NonZeroU32;
 use std::time::Duration;
+
+pub(crate) use at_once::{AtOnce, check_freed, check_taken, let_go};
 
 /// How often a waiter looks before it sleeps. Between two looks it pauses twice as long as before, up to 2^6 pauses: each
 /// look takes the line away from an owner who may be about to free the lock, and to take it again.
@@ -45,18 +48,6 @@ const MAKING_NS: u64 = 200_000_000;
 #[derive(Clone, Copy)]
 pub struct Mutex<'a> {
     words: Words<'a>,
-}
-
-/// What an attempt has come to that gives up when anything is in its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AtOnce {
-    /// It is done.
-    Done,
-    /// Nothing has happened.
-    Hindered,
-    /// It is done, unless the lock's page is one of those that were lost meanwhile, and somebody may have to be woken:
-    /// `check_taken` or `check_freed` is to be called.
-    Doubtful,
 }
 
 /// How a lock was found.
@@ -98,7 +89,7 @@ impl<'a> Mutex<'a> {
         let since_ns = monotonic_ns();
         loop {
             let seen = head.load()?;
-            match mutex.state(seen)? {
+            match mutex.state(seen).map_err(Error::of_init)? {
                 State::Ready => return Err(mutex.problem(Problem::Exists)),
                 State::Free if head.compare_swap(seen, own)? == seen => break,
                 _ if monotonic_ns() - since_ns > MAKING_NS => return Err(mutex.problem(Problem::Making)),
@@ -108,7 +99,7 @@ impl<'a> Mutex<'a> {
         }
         let zeros = (8..Self::SIZE as usize).step_by(8).try_for_each(|at| match words.word::<u64>(at).load()? {
             0 => Ok(()),
-            _ => Err(mutex.problem(Problem::Missing)),
+            _ => Err(mutex.problem(Problem::NotZeros)),
         });
         head.store(if zeros.is_ok() { MUTEX_HEAD } else { 0 })?;
         zeros
@@ -129,39 +120,6 @@ impl<'a> Mutex<'a> {
                 _ => return Err(mutex.problem(Problem::Missing)),
             }
         }
-    }
-
-    /// `at` and `lock`, if nothing at all is in their way.
-    #[inline(always)]
-    pub(crate) fn lock_at_once(words: Words<'a>, caller: Caller) -> AtOnce {
-        let mutex = Mutex { words };
-        let Some(held) = held::at_once(caller).filter(|_| words.is_writable()) else { return AtOnce::Hindered };
-        let Some(note) = held.note_at_once(words, mutex.offset()) else { return AtOnce::Hindered };
-        if !mutex.head().is_plainly(MUTEX_HEAD) || !mutex.word().replaces_plainly(0, note.own()) {
-            held.strike(note);
-            return AtOnce::Hindered;
-        }
-        mutex.holder().puts_plainly(held.kernel_numbers());
-        if words.stand() { AtOnce::Done } else { AtOnce::Doubtful }
-    }
-
-    /// `unlock` of the lock at `offset` of the mapping, if nothing at all is in its way. That it is aligned, and that the
-    /// mapping has it and may be accessed, was found when it was taken.
-    #[inline(always)]
-    pub(crate) fn unlock_at_once(mapping: &'a Mapping, offset: u64, is_writable: bool, caller: Caller) -> AtOnce {
-        let word_at = offset_of!(layout::Mutex, word) as u64;
-        let Some(held) = held::at_once(caller) else { return AtOnce::Hindered };
-        let Some(note) = held.find_at_once(mapping, offset.wrapping_add(word_at)) else { return AtOnce::Hindered };
-        let words = note.words(mapping, word_at, Mutex::SIZE, is_writable);
-        let mutex = Mutex { words };
-        let is_simple = mutex.word().is_plainly(note.own()) && mutex.asleep().is_plainly(0);
-        if !is_simple || !mutex.word().puts_plainly(0) {
-            return AtOnce::Hindered;
-        }
-        held.strike(note);
-        // ORDER: light, partner `lock_word::Contender::heavy_fence`, between the store and the look for sleepers.
-        fence::free_light();
-        if mutex.asleep().is_plainly(0) && words.stand() { AtOnce::Done } else { AtOnce::Doubtful }
     }
 
     /// Where the word is in the region.
@@ -196,13 +154,34 @@ impl<'a> Mutex<'a> {
         let waiting = Waiting::with_looks_every_5_ms(timeout);
         let only_tries = timeout == Some(Duration::ZERO);
         let mut contender = Contender { mutex: self, key, own, looks: 0, races: 0, only_tries, waiting };
-        let result = lock_word::take(&mut contender);
+        let result = lock_word::take(&mut contender).and_then(|died| self.check_taken(&contender, died));
         match &result {
             // For people only: when it is lost, the lock is held all the same.
             Ok(_) => drop(self.holder().perform(Operation::Put(held.kernel_numbers()))),
             Err(_) => held.strike(note),
         }
+        let result = result.map_err(|error| self.named(error));
         Ok(if result? { Locked::OwnerDied } else { Locked::Clean })
+    }
+
+    /// The error of one whose time is over, who is told who has the lock, if that can be had.
+    #[cold]
+    fn named(&self, error: Error) -> Error {
+        match (error, self.word().load(), self.holder().load()) {
+            (Error::TimedOut, Ok(word), Ok(numbers)) if word & word::HOLDER != 0 => {
+                self.problem(Problem::StillHeld { process: (numbers >> 32) as u32, thread: numbers as u32 })
+            }
+            (error, ..) => error,
+        }
+    }
+
+    /// Gives the lock up again when there is none any more: its bytes were zeroed while somebody waited for it.
+    fn check_taken(&self, contender: &Contender, died: bool) -> Result<bool> {
+        if self.head().load()? == MUTEX_HEAD {
+            return Ok(died);
+        }
+        lock_word::free(contender)?;
+        Err(self.problem(Problem::Missing))
     }
 
     /// Says that the data are in order again: the next owner is told nothing.
@@ -298,7 +277,7 @@ impl<'a> Mutex<'a> {
 
     fn check_access(&self) -> Result<()> {
         self.word().meeting_place()?;
-        if self.words.is_writable() { Ok(()) } else { Err(Error::read_only("changing a lock")) }
+        if self.words.is_writable() { Ok(()) } else { Err(Error::read_only_object("changing a lock")) }
     }
 
     #[cold]
@@ -437,32 +416,6 @@ impl lock_word::Contender for Contender<'_, '_> {
         let is_fresh = monotonic_ns().wrapping_sub(self.mutex.kept_ns().load()?) < KEPT_NS;
         Ok(is_fresh && !self.waiting.begun_ns().is_some_and(is_first))
     }
-}
-
-/// What became of a lock that was taken while some page of the region was lost.
-///
-/// # Errors
-/// ENXIO, ENOSPC, EIO: its page; this thread does not have it.
-#[cold]
-pub(crate) fn check_taken(words: Words) -> Result<()> {
-    words.check(0, words.length()).inspect_err(|_| {
-        if let Ok((held, key, _)) = (Mutex { words }).known() {
-            held.forget(key);
-        }
-    })
-}
-
-/// The same for one that was freed; also wakes who has gone to sleep meanwhile.
-///
-/// # Errors
-/// ENXIO, ENOSPC, EIO: its page; this thread has it no more.
-#[cold]
-pub(crate) fn check_freed(words: Words) -> Result<()> {
-    let mutex = Mutex { words };
-    if mutex.asleep().load().is_ok_and(|asleep| asleep != 0) {
-        mutex.wake(false);
-    }
-    words.check(0, words.length())
 }
 
 /// What stands where a lock is looked for.

@@ -17,7 +17,7 @@
 
 mod protocol;
 
-use super::place::{AtOnce, InRegion};
+use super::place::{AtOnce, InRegion, check_alignment};
 use crate::error::{Error, Result};
 use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::hazard::Caller;
@@ -43,6 +43,11 @@ impl<'a> Cell<'a> {
     pub(crate) const ALIGNMENT: u64 = super::place::ALIGNMENT;
     /// Its first bytes, which tell how many there are in all.
     pub const HEADER: u64 = layout::cell::SLOTS;
+
+    /// EINVAL: no cell can begin at this offset.
+    pub(crate) fn check_offset(offset: u64) -> Result<()> {
+        check_alignment(offset, OBJECT)
+    }
 
     /// How many bytes a cell takes whose values have `value_length`.
     ///

@@ -154,7 +154,7 @@ impl<'a, M: Memory + Liveness> Slots<'a, M> {
         if version > seen {
             return Ok(version);
         }
-        let mut waiting = Waiting::new(ASLEEP, Deadline::after(timeout, self.memory));
+        let mut waiting = Waiting::new(CELL, ASLEEP, Deadline::after(timeout, self.memory));
         while version <= seen {
             waiting.turn(self.memory)?;
             version = self.version()?;

@@ -3,8 +3,8 @@
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
 use super::super::sleep::{self, Waiting};
-use super::ring::{QueueInfo, record_bytes};
-use super::side::{Consuming, Other, Role, Side};
+use super::ring::{QUEUE, QueueInfo, record_bytes};
+use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::Acquire;
 use crate::mem::buffer::Destination;
@@ -192,7 +192,7 @@ impl Consumer {
     #[inline(never)]
     fn first_slowly(&mut self, place: &impl Place, timeout: Option<Duration>) -> Result<u64> {
         let deadline = Deadline::after(timeout, place);
-        let mut waiting = Waiting::new(Consuming::ASLEEP, deadline);
+        let mut waiting = Waiting::new(QUEUE, Consuming::ASLEEP, deadline);
         loop {
             if let Some(length) = self.look(place, deadline)? {
                 return Ok(length);
@@ -217,9 +217,23 @@ impl Consumer {
             return Ok(Some(length));
         }
         // ORDER: Acquire, partner Producer::end: what was committed before the end is seen by the second look.
-        if place.load_u32(ENDED, Acquire)? == 0 {
+        let is_ended = place.load_u32(ENDED, Acquire)? != 0;
+        // ORDER: Acquire, partner store_cursor: who sees it sees every message before it.
+        let tail = place.load_u64(Producing::CURSOR, Acquire)?;
+        if !is_ended && !self.is_behind(tail) {
             return Ok(None);
         }
-        self.find(place)?.map(Some).ok_or(Failure::Is(Problem::Ended))
+        match self.find(place)? {
+            Some(length) => Ok(Some(length)),
+            // Messages were here: the file was cut short, and made longer again.
+            None if self.is_behind(tail) => Err(Failure::damaged("the word of a message that was pushed", 0)),
+            None if is_ended => Err(Failure::Is(Problem::Ended)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the producers' cursor, as they have stored it, is past this side's.
+    fn is_behind(&self, tail: u64) -> bool {
+        tail.wrapping_sub(self.side.cursor).cast_signed() > 0
     }
 }

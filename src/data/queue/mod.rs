@@ -32,7 +32,7 @@ mod side;
 
 use super::failure::{self, Failure};
 use super::memory::{Liveness, Memory};
-use super::place::{AtOnce, InRegion};
+use super::place::{AtOnce, InRegion, check_alignment};
 use crate::error::{Error, Problem, Result};
 use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::hazard::Caller;
@@ -69,6 +69,11 @@ impl Queue {
     #[inline(always)]
     pub(crate) fn looks(timeout_ns: i64) -> u32 {
         if timeout_ns == 0 { 0 } else { LOOKS }
+    }
+
+    /// EINVAL: no queue can begin at this offset.
+    pub(crate) fn check_offset(offset: u64) -> Result<()> {
+        check_alignment(offset, OBJECT)
     }
 
     /// How many bytes a queue takes that has room for `capacity` bytes of messages.
@@ -111,7 +116,7 @@ type Place = InRegion<Pinned>;
 /// The place of a queue, for a member: this process is a participant, whose number comes with it.
 fn member_place(bytes: Pinned) -> Result<(Place, u32)> {
     let place = InRegion::new(bytes, KIND, OBJECT)?;
-    place.check_writable("a queue's producers and consumers")?;
+    place.check_writable("opening a queue")?;
     let participant = place.join()?;
     Ok((place, participant))
 }

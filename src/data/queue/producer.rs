@@ -3,7 +3,7 @@
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
 use super::super::sleep::{self, Waiting};
-use super::ring::{QueueInfo, record_bytes};
+use super::ring::{QUEUE, QueueInfo, record_bytes};
 use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -275,7 +275,7 @@ impl Producer {
     #[inline(never)]
     fn room_slowly(&mut self, place: &impl Place, length: u64, timeout: Option<Duration>) -> Result<()> {
         let deadline = Deadline::after(timeout, place);
-        let mut waiting = Waiting::new(Producing::ASLEEP, deadline);
+        let mut waiting = Waiting::new(QUEUE, Producing::ASLEEP, deadline);
         while !self.look(place, length, deadline)? {
             waiting.turn(place)?;
         }

@@ -8,7 +8,8 @@ use crate::mem::atomic::Ordering::{Acquire, Relaxed};
 use crate::mem::layout::QUEUE_HEAD;
 use crate::mem::layout::queue::*;
 
-const QUEUE: Kind = Kind(QUEUE_HEAD);
+/// What stands at its beginning.
+pub(super) const QUEUE: Kind = Kind(QUEUE_HEAD);
 const LARGEST: u64 = 1 << 56;
 
 /// One handle at a time may be a producer.
