@@ -862,7 +862,8 @@ const uint64_t *mapshare_lost_count(void);
  *   -EINVAL: length is 0, or the region is copy-on-write.
  *   -EACCES: the region is read-only.
  *   -EBUSY:  views are out or queue handles open, and length cuts bytes from one of them or is more than the reserve; a
- *            lock is held that it would cut away; or it would have to wait for a call that sleeps in the region.
+ *            thread of this process holds a lock that it would cut away; or it would have to wait for a call that
+ *            sleeps in the region.
  *   -ENOSPC: no room on the file system, or the file would pass its limit or RLIMIT_FSIZE.
  *   -ENOMEM: no address space for a length beyond the reserve, or RLIMIT_MEMLOCK is met.
  *   -EPERM:  a seal forbids it.
@@ -905,7 +906,8 @@ int mapshare_refresh(struct mapshare_region *region);
  *   -EBADF:  not an open region.
  *   -EINVAL: access is unknown, or MAPSHARE_COPY_ON_WRITE asked of a shared region: that is decided at open.
  *   -EACCES: writing asked where the descriptor is for reading only, or shared writing of a private region.
- *   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through; or a call sleeps in the region.
+ *   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through, or locks are held that were taken
+ *            through the region; or a call sleeps in it.
  *   -EPERM:  a seal forbids it.
  *
  * Threads: any; waits for calls under way, and calls that come wait for it. Signals: not in a handler.
@@ -1393,7 +1395,8 @@ int mapshare_wake(struct mapshare_region *region, uint64_t offset, uint32_t coun
  * @return 0, or
  *   -EBADF:  not an open region.
  *   -EINVAL: offset is not a multiple of 8, or the region is copy-on-write.
- *   -EACCES: the region is read-only.
+ *   -EACCES: the region is read-only; or it is the first call in this process on an object of the file, which opens it
+ *            anew through /proc/self/fd, and the process may not. -EMFILE, -ENFILE: no descriptor is left for that.
  *   -EEXIST: a lock stands there already. Of several that make one at the same time, one gets 0 and the others this.
  *   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a lock of another version.
  *   -EBUSY:  somebody has locked the bytes of the file by which processes show that they live (from 2^62 on); or
@@ -1401,7 +1404,8 @@ int mapshare_wake(struct mapshare_region *region, uint64_t offset, uint32_t coun
  *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
  *   -ENOLCK, -ENOENT: the file system has no locks, or there is no /proc to open the file anew by.
  *
- * Threads: any. Signals: not in a handler. Processes: any number that have the file mapped for writing.
+ * Threads: any. Signals: not in a handler.
+ * Processes: any number that have the file mapped for writing and may open it.
  */
 int mapshare_mutex_init(struct mapshare_region *region, uint64_t offset);
 
@@ -1417,12 +1421,12 @@ int mapshare_mutex_init(struct mapshare_region *region, uint64_t offset);
  *   told. Or
  *   -EBADF:  not an open region.
  *   -EINVAL: offset is not a multiple of 8, or the region is copy-on-write.
- *   -EACCES: the region is read-only.
  *   -EBADMSG: no lock stands there. -EPROTONOSUPPORT: a lock of another version.
  *   -EDEADLK: the calling thread has it already.
- *   -ETIMEDOUT: the time has passed. -EINTR: a signal handler ran; call again to go on waiting.
- *   -EBUSY, -ENOLCK, -ENOENT: as mapshare_mutex_init.
- *   -ENOMEM: the thread holds 16 locks.
+ *   -ETIMEDOUT: the time has passed; mapshare_last_error tells who has the lock.
+ *   -EINTR:  a signal handler ran; call again to go on waiting.
+ *   -EACCES, -EBUSY, -ENOLCK, -ENOENT, -EMFILE, -ENFILE: as mapshare_mutex_init.
+ *   -ENOMEM: the thread holds 16 locks, those of its reservations and peeked messages in queues of many included.
  *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
  *
  * Who comes first gets a free lock, but one that waits is not passed over for long: after 20 milliseconds the lock is
@@ -1430,9 +1434,10 @@ int mapshare_mutex_init(struct mapshare_region *region, uint64_t offset);
  * gets it.
  *
  * Threads: any. What an owner wrote before it freed the lock, the next one sees. While a call waits, mapshare_unmap and
- * all else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is.
- * Processes: all that have the file mapped, of any user and pid namespace.
- * Fork: a child has no locks; those of its parent stay its parent's.
+ * all else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is, and making the region
+ * read-only.
+ * Processes: all that have the file mapped for writing, of any user and pid namespace that may open it.
+ * Fork: a child has no locks; those of its parent stay its parent's. Its own first call opens the file anew.
  * Signals: not in a handler. Blocks: up to timeout_ns. Source: fcntl(2) "Open file description locks", futex(2).
  */
 int mapshare_mutex_lock(struct mapshare_region *region, uint64_t offset, int64_t timeout_ns);
@@ -1455,7 +1460,8 @@ int mapshare_mutex_recover(struct mapshare_region *region, uint64_t offset);
  * @param region  The region, or another one of the same file that has the lock's bytes.
  * @param offset  The lock's first byte.
  * @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
- *   others of mapshare_mutex_lock that do not concern waiting. After -EBADMSG the thread has the lock no more, either.
+ *   others of mapshare_mutex_lock that do not concern waiting. After -EBADMSG, and after -ENXIO and -ERANGE, which a
+ *   file that was cut short gives, the thread has the lock no more, either.
  *
  * Threads: the one that has the lock. Signals: not in a handler.
  */
@@ -1501,8 +1507,9 @@ int64_t mapshare_cell_footprint(uint64_t value_length);
  * @return 0, or
  *   -EBADF:  not an open region.
  *   -EINVAL: offset is not a multiple of 64, value_length is 0, or the region is copy-on-write.
- *   -EACCES: the region is read-only.
+ *   -EACCES: the region is read-only; or as mapshare_mutex_init. -EMFILE, -ENFILE: likewise.
  *   -EEXIST: a cell stands there already. Of several that make one at the same time, one gets 0 and the others this.
+ *            One that is made anew has version 0 again, and mapshare_cell_wait of an older version goes on waiting.
  *   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a cell of another version.
  *   -EBUSY:  another process is making the cell and does not get on with it; or as mapshare_mutex_init.
  *   -ERANGE: the cell would leave the region, or value_length is more than 2^56.
@@ -1523,12 +1530,13 @@ int mapshare_cell_init(struct mapshare_region *region, uint64_t offset, uint64_t
  * @return 0, or
  *   -EBADF:  not an open region.
  *   -EINVAL: value is NULL; length is not the cell's; offset is not a multiple of 64; the region is copy-on-write.
- *   -EACCES: the region is read-only.
+ *   -EACCES: the region is read-only; or as mapshare_mutex_lock.
  *   -EBADMSG: no cell stands there, or it is damaged. -EPROTONOSUPPORT: a cell of another version.
  *   -ETIMEDOUT: another writer that lives has been publishing for a second. -EINTR: a signal handler ran meanwhile.
  *   -EDEADLK: called by a signal handler that has interrupted this thread's publishing here.
  *   -EBUSY:  another process is making the cell and does not get on with it; or as mapshare_mutex_lock.
- *   -ENOMEM, -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT: as mapshare_mutex_lock.
+ *   -ENOMEM: the thread holds 16 locks: a publishing takes one for its time.
+ *   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT, -EMFILE, -ENFILE: as mapshare_mutex_lock.
  *
  * Threads: any; writers take turns. Readers are never kept waiting, and a writer that is killed in the middle leaves
  * them the value before. Signals: not in a handler. Blocks: a second at most.
@@ -1586,9 +1594,11 @@ int mapshare_cell_wait(struct mapshare_region *region, uint64_t offset, uint64_t
  * How many bytes a queue takes.
  *
  * @param capacity  The longest message, in bytes. A message takes its own bytes, rounded up to 8, and 8 more, of a ring
- *                  of capacity + 16, rounded up to 64; so what is in it may be more bytes than capacity. One of up to
- *                  capacity bytes always fits into an empty queue; one of more than half of that may have to wait
- *                  there until a consumer comes by, since it lies in one piece and may have to begin at the front.
+ *                  of capacity + 16, rounded up to 64; so what is in it may be more bytes than capacity. It lies in
+ *                  one piece: where it would go over the ring's end, what is left there is passed over. So one of
+ *                  more than half of capacity may have to wait in an empty queue until a consumer comes by and passes
+ *                  that too. Where nobody waits for anybody, as in a program of one thread, let capacity be twice the
+ *                  longest message and more.
  * @return The bytes, a multiple of 64, or
  *   -EINVAL: capacity is 0.
  *   -ERANGE: capacity is more than 2^56.
@@ -1609,7 +1619,7 @@ int64_t mapshare_queue_footprint(uint64_t capacity);
  * @return 0, or
  *   -EBADF:  not an open region.
  *   -EINVAL: offset is not a multiple of 64, capacity is 0, a flag is unknown, or the region is copy-on-write.
- *   -EACCES: the region is read-only.
+ *   -EACCES: the region is read-only; or as mapshare_mutex_init. -EMFILE, -ENFILE: likewise.
  *   -EEXIST: a queue stands there already. Of several that make one at the same time, one gets 0 and the others this.
  *            To make it anew, close its handles in all processes first: they go on as if it were the one they know.
  *   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a queue of another version.
@@ -1632,7 +1642,7 @@ int mapshare_queue_init(struct mapshare_region *region, uint64_t offset, uint64_
  * @return 0, or
  *   -EBADF:  not an open region.
  *   -EINVAL: ret_queue is NULL, role is unknown, offset is not a multiple of 64, or the region is copy-on-write.
- *   -EACCES: the region is read-only.
+ *   -EACCES: the region is read-only; or as mapshare_mutex_init. -EMFILE, -ENFILE: likewise.
  *   -EBADMSG: no queue stands there, or it is damaged. -EPROTONOSUPPORT: a queue of another version.
  *   -EBUSY:  the side is single, and another handle that lives has it; or as mapshare_mutex_init.
  *   -ENOMEM: no memory for the handle.
@@ -1658,13 +1668,16 @@ int mapshare_queue_open(struct mapshare_region *region,
  *   -EBADF:  not an open handle of this process.
  *   -EINVAL: message is NULL; the handle is a consumer's; it has a reservation open.
  *   -EMSGSIZE: length is more than the queue's capacity.
- *   -ETIMEDOUT: there was no room in that time; with timeout_ns 0 also when another producer is just at it.
+ *   -ETIMEDOUT: there was no room in that time, in one piece (see mapshare_queue_footprint: a message of more than half
+ *            of capacity may find none in an empty queue before a consumer comes by); with timeout_ns 0 also when
+ *            another producer is just at it, as one that has a reservation is all the time. What is left at the ring's
+ *            end may have been passed over then.
  *   -EINTR: a signal handler ran; call again to go on waiting.
  *   -EPIPE:  mapshare_queue_end was called.
  *   -EBUSY:  another call is under way on this handle.
  *   -EDEADLK: the thread has a reservation open by another handle, or this is a handler that interrupted it pushing.
  *   -EBADMSG: the queue is damaged.
- *   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock.
+ *   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock; -ENOMEM only where a side has many members.
  *
  * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2), membarrier(2).
  */
@@ -1688,7 +1701,7 @@ int mapshare_queue_push(struct mapshare_queue *queue, const void *message, size_
  *   -EBUSY:  another call is under way on this handle.
  *   -EDEADLK: the thread has a message peeked by another handle, or this is a handler that interrupted it popping.
  *   -EBADMSG: the queue is damaged.
- *   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock.
+ *   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock; -ENOMEM only where a side has many members.
  *
  * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2), membarrier(2).
  */

@@ -14,7 +14,6 @@ mod range_locks;
 mod reasons;
 mod told;
 
-use crate::sys::Errno;
 pub(crate) use codes::{describe, name};
 pub use handover::HandOverError;
 pub use names::NameError;
@@ -427,10 +426,8 @@ pub enum Error {
         /// Who holds it, where the kernel knows.
         process: Option<i32>,
     },
-    /// Locks that were taken through the region are held.
-    #[error(
-        "{locks} lock(s) that were taken through the region are held by threads of this process; unlock them first"
-    )]
+    /// Locks in the region are held.
+    #[error("{locks} lock(s) in the region are held by threads of this process; unlock them first")]
     MutexesOut {
         /// How many.
         locks: usize,

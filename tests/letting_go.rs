@@ -141,8 +141,11 @@ fn a_lock_that_is_held_is_not_cut_away() {
         let mut region = open(door, &folder);
         region.init_mutex(2 * PAGE).unwrap();
         region.lock(2 * PAGE, 0).unwrap();
-        refused(region.resize(PAGE), EBUSY, &["1 lock(s)"]);
-        region.resize(3 * PAGE).unwrap();
+        let mut other = door.open(folder.join("file"), &create(4 * PAGE)).unwrap();
+        for region in [&mut region, &mut other] {
+            refused(region.resize(PAGE), EBUSY, &["1 lock(s)"]);
+            region.resize(3 * PAGE).unwrap();
+        }
         region.unlock(2 * PAGE).unwrap();
         region.resize(PAGE).unwrap();
     }

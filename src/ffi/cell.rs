@@ -31,8 +31,9 @@ pub extern "C" fn mapshare_cell_footprint(value_length: u64) -> i64 {
 /// @return 0, or
 ///   -EBADF:  not an open region.
 ///   -EINVAL: offset is not a multiple of 64, value_length is 0, or the region is copy-on-write.
-///   -EACCES: the region is read-only.
+///   -EACCES: the region is read-only; or as mapshare_mutex_init. -EMFILE, -ENFILE: likewise.
 ///   -EEXIST: a cell stands there already. Of several that make one at the same time, one gets 0 and the others this.
+///            One that is made anew has version 0 again, and mapshare_cell_wait of an older version goes on waiting.
 ///   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a cell of another version.
 ///   -EBUSY:  another process is making the cell and does not get on with it; or as mapshare_mutex_init.
 ///   -ERANGE: the cell would leave the region, or value_length is more than 2^56.
@@ -58,12 +59,13 @@ pub extern "C" fn mapshare_cell_init(region: *mut mapshare_region, offset: u64, 
 /// @return 0, or
 ///   -EBADF:  not an open region.
 ///   -EINVAL: value is NULL; length is not the cell's; offset is not a multiple of 64; the region is copy-on-write.
-///   -EACCES: the region is read-only.
+///   -EACCES: the region is read-only; or as mapshare_mutex_lock.
 ///   -EBADMSG: no cell stands there, or it is damaged. -EPROTONOSUPPORT: a cell of another version.
 ///   -ETIMEDOUT: another writer that lives has been publishing for a second. -EINTR: a signal handler ran meanwhile.
 ///   -EDEADLK: called by a signal handler that has interrupted this thread's publishing here.
 ///   -EBUSY:  another process is making the cell and does not get on with it; or as mapshare_mutex_lock.
-///   -ENOMEM, -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT: as mapshare_mutex_lock.
+///   -ENOMEM: the thread holds 16 locks: a publishing takes one for its time.
+///   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT, -EMFILE, -ENFILE: as mapshare_mutex_lock.
 ///
 /// Threads: any; writers take turns. Readers are never kept waiting, and a writer that is killed in the middle leaves
 /// them the value before. Signals: not in a handler. Blocks: a second at most.

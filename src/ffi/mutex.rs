@@ -45,7 +45,8 @@ impl From<Owner> for mapshare_owner {
 /// @return 0, or
 ///   -EBADF:  not an open region.
 ///   -EINVAL: offset is not a multiple of 8, or the region is copy-on-write.
-///   -EACCES: the region is read-only.
+///   -EACCES: the region is read-only; or it is the first call in this process on an object of the file, which opens it
+///            anew through /proc/self/fd, and the process may not. -EMFILE, -ENFILE: no descriptor is left for that.
 ///   -EEXIST: a lock stands there already. Of several that make one at the same time, one gets 0 and the others this.
 ///   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a lock of another version.
 ///   -EBUSY:  somebody has locked the bytes of the file by which processes show that they live (from 2^62 on); or
@@ -53,7 +54,8 @@ impl From<Owner> for mapshare_owner {
 ///   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
 ///   -ENOLCK, -ENOENT: the file system has no locks, or there is no /proc to open the file anew by.
 ///
-/// Threads: any. Signals: not in a handler. Processes: any number that have the file mapped for writing.
+/// Threads: any. Signals: not in a handler.
+/// Processes: any number that have the file mapped for writing and may open it.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_mutex_init(region: *mut mapshare_region, offset: u64) -> c_int {
     guard("mapshare_mutex_init", || Mutex::init(enter(region)?.words(offset, Mutex::SIZE)?))
@@ -70,12 +72,12 @@ pub extern "C" fn mapshare_mutex_init(region: *mut mapshare_region, offset: u64)
 ///   told. Or
 ///   -EBADF:  not an open region.
 ///   -EINVAL: offset is not a multiple of 8, or the region is copy-on-write.
-///   -EACCES: the region is read-only.
 ///   -EBADMSG: no lock stands there. -EPROTONOSUPPORT: a lock of another version.
 ///   -EDEADLK: the calling thread has it already.
-///   -ETIMEDOUT: the time has passed. -EINTR: a signal handler ran; call again to go on waiting.
-///   -EBUSY, -ENOLCK, -ENOENT: as mapshare_mutex_init.
-///   -ENOMEM: the thread holds 16 locks.
+///   -ETIMEDOUT: the time has passed; mapshare_last_error tells who has the lock.
+///   -EINTR:  a signal handler ran; call again to go on waiting.
+///   -EACCES, -EBUSY, -ENOLCK, -ENOENT, -EMFILE, -ENFILE: as mapshare_mutex_init.
+///   -ENOMEM: the thread holds 16 locks, those of its reservations and peeked messages in queues of many included.
 ///   -ERANGE, -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP: as mapshare_atomic_store_u64.
 ///
 /// Who comes first gets a free lock, but one that waits is not passed over for long: after 20 milliseconds the lock is
@@ -83,9 +85,10 @@ pub extern "C" fn mapshare_mutex_init(region: *mut mapshare_region, offset: u64)
 /// gets it.
 ///
 /// Threads: any. What an owner wrote before it freed the lock, the next one sees. While a call waits, mapshare_unmap and
-/// all else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is.
-/// Processes: all that have the file mapped, of any user and pid namespace.
-/// Fork: a child has no locks; those of its parent stay its parent's.
+/// all else that needs the region alone is -EBUSY; while a lock is held, mapshare_unmap is, and making the region
+/// read-only.
+/// Processes: all that have the file mapped for writing, of any user and pid namespace that may open it.
+/// Fork: a child has no locks; those of its parent stay its parent's. Its own first call opens the file anew.
 /// Signals: not in a handler. Blocks: up to timeout_ns. Source: fcntl(2) "Open file description locks", futex(2).
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_mutex_lock(region: *mut mapshare_region, offset: u64, timeout_ns: i64) -> c_int {
@@ -136,7 +139,8 @@ pub extern "C" fn mapshare_mutex_recover(region: *mut mapshare_region, offset: u
 /// @param region  The region, or another one of the same file that has the lock's bytes.
 /// @param offset  The lock's first byte.
 /// @return 0, -EPERM when the calling thread does not have the lock, or -EBADF, -EINVAL, -EACCES, -EBADMSG and the
-///   others of mapshare_mutex_lock that do not concern waiting. After -EBADMSG the thread has the lock no more, either.
+///   others of mapshare_mutex_lock that do not concern waiting. After -EBADMSG, and after -ENXIO and -ERANGE, which a
+///   file that was cut short gives, the thread has the lock no more, either.
 ///
 /// Threads: the one that has the lock. Signals: not in a handler.
 #[unsafe(no_mangle)]

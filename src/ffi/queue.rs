@@ -60,9 +60,11 @@ impl From<QueueInfo> for mapshare_queue_state {
 /// How many bytes a queue takes.
 ///
 /// @param capacity  The longest message, in bytes. A message takes its own bytes, rounded up to 8, and 8 more, of a ring
-///                  of capacity + 16, rounded up to 64; so what is in it may be more bytes than capacity. One of up to
-///                  capacity bytes always fits into an empty queue; one of more than half of that may have to wait
-///                  there until a consumer comes by, since it lies in one piece and may have to begin at the front.
+///                  of capacity + 16, rounded up to 64; so what is in it may be more bytes than capacity. It lies in
+///                  one piece: where it would go over the ring's end, what is left there is passed over. So one of
+///                  more than half of capacity may have to wait in an empty queue until a consumer comes by and passes
+///                  that too. Where nobody waits for anybody, as in a program of one thread, let capacity be twice the
+///                  longest message and more.
 /// @return The bytes, a multiple of 64, or
 ///   -EINVAL: capacity is 0.
 ///   -ERANGE: capacity is more than 2^56.
@@ -84,7 +86,7 @@ pub extern "C" fn mapshare_queue_footprint(capacity: u64) -> i64 {
 /// @return 0, or
 ///   -EBADF:  not an open region.
 ///   -EINVAL: offset is not a multiple of 64, capacity is 0, a flag is unknown, or the region is copy-on-write.
-///   -EACCES: the region is read-only.
+///   -EACCES: the region is read-only; or as mapshare_mutex_init. -EMFILE, -ENFILE: likewise.
 ///   -EEXIST: a queue stands there already. Of several that make one at the same time, one gets 0 and the others this.
 ///            To make it anew, close its handles in all processes first: they go on as if it were the one they know.
 ///   -EBADMSG: other bytes than zeros stand there. -EPROTONOSUPPORT: a queue of another version.
@@ -113,7 +115,7 @@ pub extern "C" fn mapshare_queue_init(region: *mut mapshare_region, offset: u64,
 /// @return 0, or
 ///   -EBADF:  not an open region.
 ///   -EINVAL: ret_queue is NULL, role is unknown, offset is not a multiple of 64, or the region is copy-on-write.
-///   -EACCES: the region is read-only.
+///   -EACCES: the region is read-only; or as mapshare_mutex_init. -EMFILE, -ENFILE: likewise.
 ///   -EBADMSG: no queue stands there, or it is damaged. -EPROTONOSUPPORT: a queue of another version.
 ///   -EBUSY:  the side is single, and another handle that lives has it; or as mapshare_mutex_init.
 ///   -ENOMEM: no memory for the handle.
@@ -161,13 +163,16 @@ pub unsafe extern "C" fn mapshare_queue_open(
 ///   -EBADF:  not an open handle of this process.
 ///   -EINVAL: message is NULL; the handle is a consumer's; it has a reservation open.
 ///   -EMSGSIZE: length is more than the queue's capacity.
-///   -ETIMEDOUT: there was no room in that time; with timeout_ns 0 also when another producer is just at it.
+///   -ETIMEDOUT: there was no room in that time, in one piece (see mapshare_queue_footprint: a message of more than half
+///            of capacity may find none in an empty queue before a consumer comes by); with timeout_ns 0 also when
+///            another producer is just at it, as one that has a reservation is all the time. What is left at the ring's
+///            end may have been passed over then.
 ///   -EINTR: a signal handler ran; call again to go on waiting.
 ///   -EPIPE:  mapshare_queue_end was called.
 ///   -EBUSY:  another call is under way on this handle.
 ///   -EDEADLK: the thread has a reservation open by another handle, or this is a handler that interrupted it pushing.
 ///   -EBADMSG: the queue is damaged.
-///   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock.
+///   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock; -ENOMEM only where a side has many members.
 ///
 /// Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2), membarrier(2).
 #[unsafe(no_mangle)]
@@ -208,7 +213,7 @@ pub unsafe extern "C" fn mapshare_queue_push(
 ///   -EBUSY:  another call is under way on this handle.
 ///   -EDEADLK: the thread has a message peeked by another handle, or this is a handler that interrupted it popping.
 ///   -EBADMSG: the queue is damaged.
-///   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock.
+///   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock; -ENOMEM only where a side has many members.
 ///
 /// Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2), membarrier(2).
 #[unsafe(no_mangle)]

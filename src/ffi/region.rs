@@ -17,7 +17,8 @@ use std::os::fd::IntoRawFd;
 ///   -EINVAL: length is 0, or the region is copy-on-write.
 ///   -EACCES: the region is read-only.
 ///   -EBUSY:  views are out or queue handles open, and length cuts bytes from one of them or is more than the reserve; a
-///            lock is held that it would cut away; or it would have to wait for a call that sleeps in the region.
+///            thread of this process holds a lock that it would cut away; or it would have to wait for a call that
+///            sleeps in the region.
 ///   -ENOSPC: no room on the file system, or the file would pass its limit or RLIMIT_FSIZE.
 ///   -ENOMEM: no address space for a length beyond the reserve, or RLIMIT_MEMLOCK is met.
 ///   -EPERM:  a seal forbids it.
@@ -82,7 +83,8 @@ pub extern "C" fn mapshare_refresh(region: *mut mapshare_region) -> c_int {
 ///   -EBADF:  not an open region.
 ///   -EINVAL: access is unknown, or MAPSHARE_COPY_ON_WRITE asked of a shared region: that is decided at open.
 ///   -EACCES: writing asked where the descriptor is for reading only, or shared writing of a private region.
-///   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through; or a call sleeps in the region.
+///   -EBUSY:  MAPSHARE_READ_ONLY while views are out that may be written through, or locks are held that were taken
+///            through the region; or a call sleeps in it.
 ///   -EPERM:  a seal forbids it.
 ///
 /// Threads: any; waits for calls under way, and calls that come wait for it. Signals: not in a handler.

@@ -353,20 +353,30 @@ pub(crate) fn is_noted(key: Key, thread: u64, is_still_so: impl FnOnce() -> bool
     is_noted || !is_still_so || changes() != before
 }
 
-/// How many locks that were taken through the mapping are held, at this offset and behind it.
-pub(crate) fn count_from(mapping: &Mapping, offset: u64) -> usize {
+/// How many locks are held that were taken through the mapping.
+pub(crate) fn count_of(mapping: &Mapping) -> usize {
+    count(|note| ptr::eq(note.mapping.load(Ordering::Relaxed), mapping))
+}
+
+/// How many locks are held in the mapping's file, whatever mapping they were taken through, at this offset of it and behind.
+pub(crate) fn count_behind(mapping: &Mapping, offset: u64) -> usize {
+    let Ok(presence) = mapping.presence() else { return 0 };
+    let position = mapping.file_offset().saturating_add(offset);
+    count(|note| {
+        // ORDER: Acquire, as in `Note::is`.
+        ptr::eq(note.presence.load(Ordering::Acquire), presence) && note.position.load(Ordering::Acquire) >= position
+    })
+}
+
+fn count(is_one: impl Fn(&Note) -> bool) -> usize {
     let notes = lists().flat_map(|held| &held.notes);
     // ORDER: Acquire, partner `set`; the calls that made them are over.
-    let is_held = |note: &&Note| note.is_set.load(Ordering::Acquire);
-    let is_there = |note: &&Note| {
-        ptr::eq(note.mapping.load(Ordering::Relaxed), mapping) && note.offset.load(Ordering::Relaxed) >= offset
-    };
-    notes.filter(is_held).filter(is_there).count()
+    notes.filter(|note| note.is_set.load(Ordering::Acquire) && is_one(note)).count()
 }
 
 /// Before a mapping goes: locks that were taken through it are marked as those of a thread that has died.
 pub(super) fn abandon_all_of(mapping: &Mapping) {
-    if count_from(mapping, 0) > 0 {
+    if count_of(mapping) > 0 {
         let _one_at_a_time = ABANDONING.lock();
         lists().for_each(|held| held.abandon(|of, _| ptr::eq(of, mapping)));
     }

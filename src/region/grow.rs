@@ -9,6 +9,7 @@ use super::options::Access;
 use super::{Region, seal};
 use crate::error::{Error, Result};
 use crate::mem::atomic::Ordering;
+use crate::mem::held;
 use crate::sys::Errno;
 use crate::sys::file;
 use std::ops::Range;
@@ -64,7 +65,7 @@ impl Region {
         if views > 0 {
             return Err(Error::ViewsOut { views, asked: "making it shorter would take their bytes" });
         }
-        let locks = self.locks_from(length);
+        let locks = held::count_behind(mapping, length);
         if locks > 0 {
             return Err(Error::MutexesOut { locks });
         }

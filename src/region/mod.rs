@@ -291,7 +291,7 @@ impl Region {
         if access == Access::ReadOnly && self.access != Access::ReadOnly && views > 0 {
             return Err(Error::ViewsOut { views, asked: "making it read-only would end writing through them" });
         }
-        let locks = self.locks_from(0);
+        let locks = self.locks();
         if access == Access::ReadOnly && locks > 0 {
             return Err(Error::MutexesOut { locks });
         }
@@ -320,9 +320,9 @@ impl Region {
         View::new(self.mapping.clone(), self.span(offset, length)?, is_for_users)
     }
 
-    /// How many locks that were taken through the region are held, at this offset and behind it.
-    fn locks_from(&self, offset: u64) -> usize {
-        held::count_from(&self.mapping, offset)
+    /// How many locks that were taken through the region are held.
+    fn locks(&self) -> usize {
+        held::count_of(&self.mapping)
     }
 
     /// The view whose address was handed out for the C interface; EINVAL when it is not out.
@@ -338,7 +338,7 @@ impl Region {
 
     /// Refuses to let go of a region that somebody still relies on.
     pub(crate) fn check_unused(&self) -> Result<()> {
-        match (self.views(), self.range_locks(), self.locks_from(0)) {
+        match (self.views(), self.range_locks(), self.locks()) {
             (0, 0, 0) => Ok(()),
             (0, 0, locks) => Err(Error::MutexesOut { locks }),
             (0, locks, _) => Err(RangeLockError::Out { locks }.into()),
