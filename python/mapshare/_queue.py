@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import time
 import weakref
 from types import TracebackType
@@ -172,6 +173,7 @@ class Queue:
         "_pointer",
         "_reference",
         "_shown",
+        "_process",
         "__weakref__",
     )
 
@@ -190,6 +192,7 @@ class Queue:
         self._reference = ctypes.byref(self._pointer)
         # Of messages in place, from the first one on.
         self._shown: Optional[_Shown] = None
+        self._process = os.getpid()
         token = region._handle.token
         _abi.mapshare_queue_open(token, self._offset, ROLES[role], ctypes.byref(self._token))
         # The token as an argument.
@@ -334,7 +337,7 @@ class Queue:
         return QueueInfo(**{name: getattr(state, name) for name in QueueInfo._fields})
 
     def close(self) -> None:
-        """Gives the side up; the queue stays. BufferError while the bytes of a message are in use, or
+        """Gives the side up; the queue stays. In the child of a fork, lets go of what is the parent's. BufferError while the bytes of a message are in use, or
         another thread waits in it."""
         if not self._token:
             return
@@ -348,7 +351,9 @@ class Queue:
             if error.errno == errno.EBUSY:
                 raise BufferError(error.strerror) from error
             self._forget()
-            raise
+            # The child of a fork has let go of what was its parent's.
+            if error.errno != errno.EBADF or self._process == os.getpid():
+                raise
         self._forget()
 
     def _forget(self) -> None:

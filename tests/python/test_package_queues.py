@@ -243,6 +243,7 @@ class Queues(Test):
                 try:
                     consumer.pop(0)
                 except OSError:
+                    consumer.close()
                     with mapshare.Queue(self.region_, QUEUE, "consumer") as own:
                         code = 0 if own.pop(60) == b"message" else 1
             finally:
