@@ -306,9 +306,9 @@ pub(crate) struct Hazard {
 }
 
 impl Hazard {
-    /// Publishes `token` (never 0 or 1) in the first cell of this thread, if it has one that is idle: it is not where the
-    /// thread blocks SIGBUS, see `HINDERED`. Whether the object is still there has to be looked up afterwards.
-    /// Async-signal-safe.
+    /// Publishes `token` in the first cell of this thread, if it has one that is idle: it is not where the thread blocks
+    /// SIGBUS, see `HINDERED`. Whether there is, still, an object of that token has to be looked up afterwards; one that names
+    /// none, even 0 or 1, protects nothing and is gone again at once. Async-signal-safe.
     #[inline(always)]
     pub(crate) fn publish_at_once(token: u64) -> Option<Hazard> {
         let record = current::get()?;
