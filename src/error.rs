@@ -343,8 +343,8 @@ pub enum Error {
     },
     /// Zeros stand where a view lost pages.
     #[error(
-        "pages among these {length} bytes were lost, where zeros stand now ({}); mapshare_refresh puts back what the \
-         file has",
+        "the region has lost pages among these {length} bytes, where zeros stand now ({}); mapshare_refresh puts back \
+         what the file has",
         loss(*errno)
     )]
     LostPages {
