@@ -37,6 +37,37 @@ macro_rules! expected {
     };
 }
 
+/// Runs what only answers yes or no on `$word` at `$at`; yields the answers.
+macro_rules! every_answer {
+    ($word:ty, $at:expr) => {{
+        let at: *mut $word = $at;
+        // SAFETY: the caller passes an aligned word of a mapping; this holds for all below.
+        let put = unsafe { <$word>::put(at, 5) };
+        // SAFETY: as above.
+        let is = |expected| unsafe { <$word>::is(at, expected) };
+        let after_put = [is(5), is(6)];
+        // SAFETY: as above.
+        let replaced = [6, 5].map(|expected| unsafe { <$word>::replace(at, expected, 7) });
+        // SAFETY: as above.
+        let bumped = unsafe { <$word>::bump(at, <$word>::MAX) };
+        (put, after_put, replaced, bumped, is(6))
+    }};
+}
+
+#[test]
+fn answers_are_yes_only_where_it_is_done() {
+    let mut edge = Edge::good_then_bad(PAGE, PAGE);
+    let at = edge.bytes().as_mut_ptr();
+    let expected = (true, [true, false], [false, true], true, true);
+    assert_eq!(every_answer!(u32, at.cast()), expected);
+    assert_eq!(every_answer!(u64, at.wrapping_add(8).cast()), expected);
+    assert!(edge.bytes()[16..].iter().all(|&byte| byte == 0));
+    assert_eq!(edge.bytes()[4..8], [0; 4]);
+    let nothing = (false, [false; 2], [false; 2], false, false);
+    assert_eq!(every_answer!(u32, edge.at().cast()), nothing);
+    assert_eq!(every_answer!(u64, edge.at().cast()), nothing);
+}
+
 #[test]
 fn atomics_return_what_stood_there() {
     let mut edge = Edge::good_then_bad(PAGE, PAGE);
