@@ -134,9 +134,9 @@ pub struct Fault;
 /// A number that is accessed atomically: `u32` or `u64`, and no other type.
 ///
 /// Its functions are the library's own, which no other crate can call: the accesses under guard. All are sequentially
-/// consistent, and a [`Fault`], or a no, means that memory was not changed. The safety of each is the same: `at` is aligned to the
-/// word's size, its page is either good to read (and to write, except for `load`) or answers with a SIGBUS whose handler
-/// consults `fixup`, and Rust accesses it only by atomics of this size while others may write.
+/// consistent, and a [`Fault`], or a no, means that memory was not changed. The safety of each is the same: `at` is
+/// aligned to the word's size, its page is either good to read (and to write, except for `load` and `is`) or answers with
+/// a SIGBUS whose handler consults `fixup`, and Rust accesses it only by atomics of this size while others may write.
 pub trait Word: Copy + Eq + std::fmt::Debug + Send + Sync + 'static {
     /// The value at `at`.
     ///
