@@ -119,6 +119,21 @@ pub(super) trait Locks {
     fn lock(&self, offset: u64, timeout: impl FnOnce() -> Option<Duration>) -> Result<(), Failure>;
     /// Gives it up. When it is another thread's, that one is treated as one that has died.
     fn unlock(&self, offset: u64) -> Result<(), Fault>;
+    /// Does something that needs the lock: takes it, and gives it up again.
+    #[inline(always)]
+    fn locked<T>(
+        &self,
+        offset: u64,
+        timeout: impl FnOnce() -> Option<Duration>,
+        act: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.lock(offset, timeout)?;
+        let done = act();
+        let unlocked = self.unlock(offset);
+        let done = done?;
+        unlocked?;
+        Ok(done)
+    }
     /// The calling thread, among those of the process.
     fn thread(&self) -> u32;
 }

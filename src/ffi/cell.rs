@@ -78,7 +78,7 @@ pub unsafe extern "C" fn mapshare_cell_publish(
 ) -> c_int {
     // SAFETY: the caller vouches for `length` bytes; NULL is refused before they are used.
     let source = unsafe { Source::from_raw(value.cast(), length) };
-    if source.is_short() && publishes_at_once(region, offset, source, Copying::Short) {
+    if source.length() <= Cell::LINE && publishes_at_once(region, offset, source, Copying::Short) {
         return 0;
     }
     // SAFETY: the caller's promise.
@@ -97,7 +97,7 @@ fn publishes_at_once(region: *mut mapshare_region, offset: u64, value: Source, c
     Cell::publish_at_once(words, shape, value, copying, open.caller())
 }
 
-/// A publishing that is long, or that something is in the way of: as `read` of access.rs.
+/// A publishing of more than a line, or that something is in the way of: as `read` of access.rs.
 ///
 /// # Safety
 /// As `mapshare_cell_publish`.
@@ -161,7 +161,7 @@ pub unsafe extern "C" fn mapshare_cell_read(
 ) -> c_int {
     // SAFETY: the caller vouches for `length` bytes; NULL is refused before they are used.
     let destination = unsafe { Destination::from_raw(value.cast(), length) };
-    if destination.is_short()
+    if destination.length() <= Cell::LINE
         && let Some(version) = reads_at_once(region, offset, destination, Copying::Short)
     {
         // SAFETY: the caller vouches for it, or passes NULL.

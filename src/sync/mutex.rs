@@ -26,7 +26,7 @@ use std::mem::offset_of;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-pub(crate) use at_once::{AtOnce, check_freed, check_taken, let_go};
+pub(crate) use at_once::{AtOnce, Taken, check_freed, check_taken, let_go};
 
 /// How often a waiter looks before it sleeps. Between two looks it pauses twice as long as before, up to 2^6 pauses: each
 /// look takes the line away from an owner who may be about to free the lock, and to take it again.

@@ -41,6 +41,8 @@ pub struct Cell<'a> {
 impl<'a> Cell<'a> {
     /// What it stands at a multiple of.
     pub(crate) const ALIGNMENT: u64 = super::place::ALIGNMENT;
+    /// Of a value that is known to have no more bytes, the compiler knows where each of the cell's bytes stands.
+    pub(crate) const LINE: usize = protocol::LINE as usize;
     /// Its first bytes, which tell how many there are in all.
     pub const HEADER: u64 = layout::cell::SLOTS;
 

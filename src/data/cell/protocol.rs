@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const CELL: Kind = Kind(CELL_HEAD);
 const LAPS: u32 = 64;
-const LINE: u64 = 64;
+pub(super) const LINE: u64 = 64;
 /// More slots spare readers beside a busy writer from being lapped; four are the fewest. In a model two are, so that
 /// it takes few steps to lap a reader.
 const MOST_SLOTS: u64 = if cfg!(loom) { 2 } else { 16 };
@@ -50,14 +50,18 @@ const fn bytes(value_length: u64, slots: u64) -> Option<u64> {
     Some(SLOTS + slots * stride(value_length))
 }
 
-/// From one slot to the next.
+/// From one slot to the next; a constant where the value is known to have no more than a line.
 #[inline(always)]
 const fn stride(value_length: u64) -> u64 {
-    value_length.wrapping_add(LINE - 1) & !(LINE - 1)
+    if value_length <= LINE { LINE } else { value_length.wrapping_add(LINE - 1) & !(LINE - 1) }
 }
 
 #[inline(always)]
 const fn slots_for(value_length: u64) -> u64 {
+    // Not left to the loop, in which the compiler loses what it knows of the length.
+    if value_length <= SLOT_BYTES / MOST_SLOTS {
+        return MOST_SLOTS;
+    }
     let mut slots = MOST_SLOTS;
     while slots > FEWEST_SLOTS && value_length > SLOT_BYTES / slots {
         slots /= 2;
@@ -179,11 +183,12 @@ impl<P: Place> Slots<'_, P> {
     #[inline(always)]
     pub(in crate::data) fn publish(&self, value: Source, timeout: Option<Duration>) -> Result<u64> {
         self.check_length(value.length())?;
-        self.memory.lock(MUTEX, || timeout)?;
-        let published = self.publish_locked(value);
-        let unlocked = self.memory.unlock(MUTEX);
-        let version = published?;
-        unlocked?;
+        let version = self.memory.locked(
+            MUTEX,
+            || timeout,
+            #[inline(always)]
+            || self.publish_locked(value),
+        )?;
         sleep::wake(self.memory, ASLEEP)?;
         Ok(version)
     }

@@ -16,7 +16,7 @@ use crate::mem::mapping::Mapping;
 use crate::mem::pinned::Pinned;
 use crate::mem::word::{Word, Words};
 use crate::mem::{fence as asymmetric, held};
-use crate::sync::mutex::{self, Mutex};
+use crate::sync::mutex::{self, Mutex, Taken};
 use crate::sync::wait;
 use std::cell::Cell;
 use std::time::Duration;
@@ -108,6 +108,16 @@ fn patiently(words: Words, act: fn(Words) -> crate::error::Result<()>) -> Result
         act(words).map_err(|_| Fault)
     }
     run(words.mapping(), words.offset(), words.is_writable(), act)
+}
+
+/// What has become of a lock that was freed.
+#[inline(always)]
+fn unlocked(words: Words, freed: mutex::AtOnce) -> Result<()> {
+    match freed {
+        mutex::AtOnce::Done => Ok(()),
+        mutex::AtOnce::Hindered => patiently(words, unlock_patiently),
+        mutex::AtOnce::Doubtful => patiently(words, mutex::check_freed),
+    }
 }
 
 /// By value, so that the object stays in registers where it is not called.
@@ -275,11 +285,22 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Locks for AtOnce<'a, O, LOCKS> {
     #[inline(always)]
     fn unlock(&self, offset: u64) -> Result<()> {
         let words = self.origin.words().find_part(offset, Mutex::SIZE).ok_or(Fault)?;
-        match Mutex::unlock_at_once(words.mapping(), words.offset(), words.is_writable(), self.caller) {
-            mutex::AtOnce::Done => Ok(()),
-            mutex::AtOnce::Hindered => patiently(words, unlock_patiently),
-            mutex::AtOnce::Doubtful => patiently(words, mutex::check_freed),
-        }
+        unlocked(words, Mutex::unlock_at_once(words.mapping(), words.offset(), words.is_writable(), self.caller))
+    }
+
+    /// Whether the lock's page was lost meanwhile is asked together with all else: `has_stayed_intact`.
+    #[inline(always)]
+    fn locked<T>(
+        &self,
+        offset: u64,
+        _: impl FnOnce() -> Option<Duration>,
+        act: impl FnOnce() -> core::result::Result<T, Failure>,
+    ) -> core::result::Result<T, Failure> {
+        let words = self.origin.words().find_part(offset, Mutex::SIZE).ok_or(Failure::Access)?;
+        let taken = Taken::take(words, self.caller).ok_or(Failure::TimedOut)?;
+        let done = act();
+        unlocked(words, taken.free())?;
+        done
     }
 
     #[inline(always)]

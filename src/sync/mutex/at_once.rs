@@ -5,7 +5,7 @@ use super::Mutex;
 use crate::error::Result;
 use crate::mem::fence;
 use crate::mem::hazard::Caller;
-use crate::mem::held::{self, Key};
+use crate::mem::held::{self, Held, Key, Note};
 use crate::mem::layout::{self, MUTEX_HEAD};
 use crate::mem::mapping::Mapping;
 use crate::mem::word::Words;
@@ -23,18 +23,18 @@ pub(crate) enum AtOnce {
     Doubtful,
 }
 
+/// A lock that this thread has, and its note of that.
+pub(crate) struct Taken<'a> {
+    mutex: Mutex<'a>,
+    held: &'static Held,
+    note: &'static Note,
+}
+
 impl<'a> Mutex<'a> {
     /// `at` and `lock`, if nothing at all is in their way.
     #[inline(always)]
     pub(crate) fn lock_at_once(words: Words<'a>, caller: Caller) -> AtOnce {
-        let mutex = Mutex { words };
-        let Some(held) = held::at_once(caller).filter(|_| words.is_writable()) else { return AtOnce::Hindered };
-        let Some(note) = held.note_at_once(words, mutex.offset()) else { return AtOnce::Hindered };
-        if !mutex.head().is_plainly(MUTEX_HEAD) || !mutex.word().replaces_plainly(0, note.own()) {
-            held.strike(note);
-            return AtOnce::Hindered;
-        }
-        mutex.holder().puts_plainly(held.kernel_numbers());
+        let Some(_taken) = Taken::take(words, caller) else { return AtOnce::Hindered };
         if words.stand() { AtOnce::Done } else { AtOnce::Doubtful }
     }
 
@@ -42,11 +42,45 @@ impl<'a> Mutex<'a> {
     /// mapping has it and may be accessed, was found when it was taken.
     #[inline(always)]
     pub(crate) fn unlock_at_once(mapping: &'a Mapping, offset: u64, is_writable: bool, caller: Caller) -> AtOnce {
-        let word_at = offset_of!(layout::Mutex, word) as u64;
-        let Some(held) = held::at_once(caller) else { return AtOnce::Hindered };
-        let Some(note) = held.find_at_once(mapping, offset.wrapping_add(word_at)) else { return AtOnce::Hindered };
-        let words = note.words(mapping, word_at, Mutex::SIZE, is_writable);
+        let Some(taken) = Taken::find(mapping, offset, is_writable, caller) else { return AtOnce::Hindered };
+        let stands = taken.mutex.words;
+        match taken.free() {
+            AtOnce::Done if !stands.stand() => AtOnce::Doubtful,
+            freed => freed,
+        }
+    }
+}
+
+impl<'a> Taken<'a> {
+    /// Takes the lock, if nothing at all is in the way. Whether its page was lost meanwhile is left to be asked.
+    #[inline(always)]
+    pub(crate) fn take(words: Words<'a>, caller: Caller) -> Option<Taken<'a>> {
         let mutex = Mutex { words };
+        let held = held::at_once(caller).filter(|_| words.is_writable())?;
+        let note = held.note_at_once(words, mutex.offset())?;
+        if !mutex.head().is_plainly(MUTEX_HEAD) || !mutex.word().replaces_plainly(0, note.own()) {
+            held.strike(note);
+            return None;
+        }
+        mutex.holder().puts_plainly(held.kernel_numbers());
+        Some(Taken { mutex, held, note })
+    }
+
+    /// The lock at `offset` of the mapping, if this thread has noted it among the first.
+    #[inline(always)]
+    fn find(mapping: &'a Mapping, offset: u64, is_writable: bool, caller: Caller) -> Option<Taken<'a>> {
+        let word_at = offset_of!(layout::Mutex, word) as u64;
+        let held = held::at_once(caller)?;
+        let note = held.find_at_once(mapping, offset.wrapping_add(word_at))?;
+        let words = note.words(mapping, word_at, Mutex::SIZE, is_writable);
+        Some(Taken { mutex: Mutex { words }, held, note })
+    }
+
+    /// Frees the lock, if nothing at all is in the way. It is doubtful when somebody has to be woken; whether its page was
+    /// lost meanwhile is left to be asked.
+    #[inline(always)]
+    pub(crate) fn free(self) -> AtOnce {
+        let Taken { mutex, held, note } = self;
         let is_simple = mutex.word().is_plainly(note.own()) && mutex.asleep().is_plainly(0);
         if !is_simple || !mutex.word().puts_plainly(0) {
             return AtOnce::Hindered;
@@ -54,7 +88,7 @@ impl<'a> Mutex<'a> {
         held.strike(note);
         // ORDER: light, partner `lock_word::Contender::heavy_fence`, between the store and the look for sleepers.
         fence::free_light();
-        if mutex.asleep().is_plainly(0) && words.stand() { AtOnce::Done } else { AtOnce::Doubtful }
+        if mutex.asleep().is_plainly(0) { AtOnce::Done } else { AtOnce::Doubtful }
     }
 }
 
