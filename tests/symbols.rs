@@ -71,6 +71,16 @@ fn the_library_has_its_name_and_needs_the_system_only() {
     assert!(!text.contains("TEXTREL"), "{text}");
 }
 
+/// They come out of a reserve of less than 2 KiB that glibc has for all libraries that are loaded while a program runs.
+#[test]
+fn its_thread_local_bytes_are_few() {
+    let Some(text) = run("readelf", &["-lW"]) else { return };
+    let segment = text.lines().find(|line| line.trim_start().starts_with("TLS ")).expect("it has some");
+    let size = segment.split_whitespace().nth(5).and_then(|size| size.strip_prefix("0x")).expect("its size");
+    let size = u64::from_str_radix(size, 16).expect("a number");
+    assert!(size <= 320, "{size} bytes");
+}
+
 /// Built against an older glibc, as the Python wheel is, the linker leaves such a name without a version, and the
 /// library is then refused where it is loaded.
 #[test]

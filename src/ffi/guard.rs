@@ -2,11 +2,12 @@
 
 use crate::error::{self, Error, Result};
 use crate::mem::atomic::{AtomicBool, Ordering};
-use crate::mem::hazard;
-use std::cell::{Cell, UnsafeCell};
+use crate::mem::hazard::{self, TEXT};
+use std::cell::Cell;
 use std::ffi::{c_char, c_int};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
 
 /// How a good result crosses the boundary: as zero or a positive number.
 pub(super) trait Returned {
@@ -63,14 +64,6 @@ pub(super) fn guard<R: Returned>(function: &'static str, body: impl FnOnce() -> 
     catch_unwind(net).unwrap_or_else(|_| R::failed(tell(function, Error::Internal)))
 }
 
-/// Makes it this thread's last error; its positive error number.
-#[cold]
-#[inline(never)]
-fn tell(function: &'static str, error: Error) -> i32 {
-    LAST_ERROR.with(|last| last.set(function, &error));
-    error.errno()
-}
-
 /// Runs a body outside of any object, which a panic would not be known to come from, without printing one.
 pub(super) fn quietly<R>(body: impl FnOnce() -> R) -> R {
     struct Inside;
@@ -104,34 +97,41 @@ fn keep_panics_quiet() {
 thread_local! {
     /// How deep this thread is in `quietly`.
     static INSIDE: Cell<u32> = const { Cell::new(0) };
-    static LAST_ERROR: LastError = const { LastError(UnsafeCell::new([0; LAST_ERROR_SIZE])) };
+    /// This thread's last failure in full, as a C string; None when nothing has failed yet.
+    static LAST_ERROR: Cell<Option<NonNull<[u8; TEXT]>>> = const { Cell::new(None) };
 }
 
-const LAST_ERROR_SIZE: usize = 1024;
-
-/// A thread's last failure in full, as a C string.
-struct LastError(UnsafeCell<[u8; LAST_ERROR_SIZE]>);
-
-impl LastError {
-    fn set(&self, function: &str, error: &Error) {
-        // SAFETY: the buffer is this thread's, and no reference into it outlives a statement; C callers hold its
+/// Makes it this thread's last error; its positive error number.
+#[cold]
+#[inline(never)]
+fn tell(function: &'static str, error: Error) -> i32 {
+    let errno = error.errno();
+    // It stays where it is, also when the thread gets room elsewhere by calls inside of calls.
+    let room = LAST_ERROR.get().or_else(hazard::text);
+    if let Some(mut room) = room {
+        // SAFETY: the buffer is this thread's, and no reference into it outlives this function; C callers hold its
         // address and know that the next failure changes the text.
-        let buffer = unsafe { &mut *self.0.get() };
-        let (text, end) = buffer.split_at_mut(LAST_ERROR_SIZE - 1);
-        let mut rest = &mut text[..];
-        // File names are shortened before; whatever is too long all the same is cut.
-        let _ = match error::name(error.errno()) {
-            Some(name) => write!(rest, "{function}: {error} ({name})"),
-            None => write!(rest, "{function}: {error} (errno {})", error.errno()),
-        };
-        rest.fill(0);
-        end.fill(0);
+        write(unsafe { room.as_mut() }, function, &error);
     }
+    LAST_ERROR.set(room);
+    errno
+}
+
+fn write(buffer: &mut [u8; TEXT], function: &str, error: &Error) {
+    let (text, end) = buffer.split_at_mut(TEXT - 1);
+    let mut rest = &mut text[..];
+    // File names are shortened before; whatever is too long all the same is cut.
+    let _ = match error::name(error.errno()) {
+        Some(name) => write!(rest, "{function}: {error} ({name})"),
+        None => write!(rest, "{function}: {error} (errno {})", error.errno()),
+    };
+    rest.fill(0);
+    end.fill(0);
 }
 
 /// The text's address: valid as long as the thread lives.
 pub(super) fn last_error() -> *const c_char {
-    LAST_ERROR.with(|last| last.0.get().cast_const().cast())
+    LAST_ERROR.get().map_or(c"".as_ptr(), |text| text.as_ptr().cast_const().cast())
 }
 
 #[cfg(test)]
@@ -153,10 +153,24 @@ mod tests {
 
     #[test]
     fn a_sentence_longer_than_the_buffer_is_cut_at_its_end() {
-        let file = "x".repeat(3 * LAST_ERROR_SIZE);
+        let file = "x".repeat(3 * TEXT);
         let _ = guard("mapshare_test", || -> Result<()> { Err(Error::Exists { file }) });
-        assert_eq!(text().len(), LAST_ERROR_SIZE - 1);
+        assert_eq!(text().len(), TEXT - 1);
         let _ = guard("mapshare_test", || -> Result<()> { Err(Error::Internal) });
         assert!(text().len() < 200, "the longer text of before has gone");
+    }
+
+    #[test]
+    fn a_thread_finds_no_failure_of_one_before_it() {
+        for _ in 0..3 {
+            let fail_and_tell = || {
+                let before = text();
+                let _ = guard("mapshare_test", || -> Result<()> { Err(Error::Internal) });
+                (before, text())
+            };
+            let (before, after) = std::thread::spawn(fail_and_tell).join().unwrap();
+            assert_eq!(before, "");
+            assert!(after.starts_with("mapshare_test: "), "{after}");
+        }
     }
 }

@@ -26,6 +26,8 @@
 mod caller;
 mod count;
 mod owner;
+#[cfg(not(loom))]
+mod texts;
 
 use crate::mem::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence as full_fence};
 use crate::mem::backoff::{Backoff, Waited};
@@ -39,6 +41,8 @@ pub(crate) use caller::set_notes;
 pub(crate) use count::Count;
 use owner::Owner;
 pub(crate) use owner::{Fate, ThreadNumber};
+#[cfg(not(loom))]
+pub(crate) use texts::{TEXT, text};
 
 /// Cells per record: the calls that one thread can have open at once before it needs a second record.
 const CELLS: usize = if cfg!(loom) { 2 } else { 8 };
@@ -75,6 +79,9 @@ pub(crate) struct Record {
 struct Chunk {
     records: [Record; RECORDS],
     next: AtomicPtr<Chunk>,
+    /// `TEXT` bytes for each record, once one of them is wanted.
+    #[cfg(not(loom))]
+    texts: AtomicPtr<u8>,
 }
 
 /// All the records, and what the process knows about itself.
@@ -121,7 +128,7 @@ impl Record {
 }
 
 fn records() -> impl Iterator<Item = &'static Record> {
-    std::iter::successors(Some(&REGISTRY.first), |chunk| chunk.next()).flat_map(|chunk| &chunk.records)
+    Chunk::all().flat_map(|chunk| &chunk.records)
 }
 
 fn records_of(owner: Owner) -> impl Iterator<Item = &'static Record> {
@@ -129,6 +136,10 @@ fn records_of(owner: Owner) -> impl Iterator<Item = &'static Record> {
 }
 
 impl Chunk {
+    fn all() -> impl Iterator<Item = &'static Chunk> {
+        std::iter::successors(Some(&REGISTRY.first), |chunk| chunk.next())
+    }
+
     fn next(&self) -> Option<&'static Chunk> {
         // ORDER: Acquire, partner: the compare-and-swap in `append`: the page is zero before it is reachable.
         let next = self.next.load(Ordering::Acquire);
@@ -438,6 +449,7 @@ static REGISTRY: Registry = Registry {
             }
         }; RECORDS],
         next: AtomicPtr::new(std::ptr::null_mut()),
+        texts: AtomicPtr::new(std::ptr::null_mut()),
     },
     last_number: AtomicU32::new(1),
     process: AtomicU32::new(0),
