@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use crate::mem::atomic::Ordering;
 use crate::mem::buffer::{Destination, Source};
+use crate::mem::layout::queue::{WORD, record_bytes};
 use std::time::Duration;
 
 /// An access failed: what it would have read or written is unknown, and the memory knows why.
@@ -62,6 +63,15 @@ pub(super) trait Memory {
 
     /// Copies bytes in, in no order.
     fn copy_in(&self, offset: u64, from: Source) -> Result<(), Fault>;
+    /// Writes the record of a message in a queue, and a word of zeros behind it: from the end to the beginning, so that the
+    /// line that a consumer polls is taken from him once.
+    #[inline(always)]
+    fn put_record(&self, offset: u64, word: u64, message: Source) -> Result<(), Fault> {
+        // ORDER: Relaxed, then Release, partner `queue::side::Side::message`: the message and the 0 behind it.
+        self.store_u64(offset + record_bytes(message.length() as u64), 0, Ordering::Relaxed)?;
+        self.copy_in(offset + WORD, message)?;
+        self.store_u64(offset, word, Ordering::Release)
+    }
     /// Copies bytes out, in no order.
     fn copy_out(&self, offset: u64, to: Destination) -> Result<(), Fault>;
     /// Sets bytes to zero, in no order.
@@ -79,7 +89,7 @@ pub(super) trait Memory {
 
     /// Lets a moment pass, if there is time for a look more in the midst of an operation.
     #[inline(always)]
-    fn spins(&self) -> bool {
+    fn spins(&self, _moments: u64) -> bool {
         false
     }
     /// Lets a moment pass.

@@ -12,6 +12,7 @@ use crate::mem::atomic::{Ordering, fence};
 use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::hazard::Caller;
 use crate::mem::pinned::Pinned;
+use crate::mem::presence::{Membership, Presence};
 use crate::mem::word::{Atomic, Operation, Word, Words};
 use crate::mem::{fence as asymmetric, held};
 use crate::sync::liveness;
@@ -95,9 +96,11 @@ impl<W: Holder> InRegion<W> {
         if self.holder.words().is_writable() { Ok(()) } else { Err(Error::read_only_object(change)) }
     }
 
-    /// This process's number among the participants; from now on the others see it live.
-    pub(super) fn join(&self) -> Result<u32> {
-        Ok(liveness::participant(self.holder.words().mapping())?.get())
+    /// This process becomes a participant; from now on the others see it live.
+    pub(super) fn join(&self) -> Result<Membership> {
+        let mapping = self.holder.words().mapping();
+        liveness::participant(mapping)?;
+        mapping.presence_at_once().and_then(Presence::membership).ok_or(Error::Internal)
     }
 
     /// What an operation gave, with the whole error.

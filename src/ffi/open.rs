@@ -29,7 +29,7 @@ pub(super) fn enter(region: *mut mapshare_region) -> Result<Entered<Region>> {
 /// `enter`, if nothing is in its way; otherwise `enter` tells what is.
 #[inline(always)]
 pub(super) fn enter_at_once(region: *mut mapshare_region) -> Option<Entered<Region>> {
-    REGIONS.enter_at_once(Token::from_handle(region))
+    REGIONS.enter_at_once(Region::PLACE, Token::from_handle(region))
 }
 
 /// The region that a caller means, for this call alone: waits for those under way, and those that come wait.

@@ -184,12 +184,11 @@ pub unsafe extern "C" fn mapshare_queue_push(
 ) -> c_int {
     // SAFETY: the caller vouches for `length` bytes; NULL is refused before they are used.
     let source = unsafe { Source::from_raw(message.cast(), length) };
-    let looks = Queue::looks(timeout_ns);
-    if producer_at_once::<false, _>(queue, |it, caller| it.push_at_once::<false>(source, caller, looks)).is_some() {
+    if producer_at_once::<false, _>(queue, |it, caller| it.push_at_once(source, caller)).is_some() {
         return 0;
     }
-    let in_turn =
-        move || producer_at_once::<true, _>(queue, |it, caller| it.push_at_once::<true>(source, caller, looks));
+    let looks = Queue::looks(timeout_ns);
+    let in_turn = move || producer_at_once::<true, _>(queue, |it, caller| it.push_in_turn(source, caller, looks));
     otherwise(in_turn, "mapshare_queue_push", move || {
         check("message", message, length)?;
         producer(queue, |producer| producer.push_from(source, options::timeout(timeout_ns)))
@@ -228,7 +227,7 @@ pub unsafe extern "C" fn mapshare_queue_pop(
     let looks = Queue::looks(timeout_ns);
     let given = consumer_at_once::<false, _>(queue, |it, caller| it.pop_at_once::<false>(buffer_of(), caller, looks));
     if let Some(length) = given {
-        return length.good();
+        return length.cast_signed();
     }
     let in_turn =
         move || consumer_at_once::<true, _>(queue, |it, caller| it.pop_at_once::<true>(buffer_of(), caller, looks));

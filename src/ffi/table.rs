@@ -176,21 +176,21 @@ impl<T: Kind> Table<T> {
     /// another thread has it exclusively. Async-signal-safe.
     #[inline]
     pub(crate) fn enter(&'static self, token: Token) -> Result<Entered<T>, Refused> {
-        match self.enter_at_once(token) {
+        match self.enter_at_once(T::PLACE, token) {
             Some(entered) => Ok(entered),
             None => Self::enter_with_patience(self.slot(token).ok_or(Refused::Stale)?, token),
         }
     }
 
-    /// `enter`, if nothing is in its way. Async-signal-safe.
+    /// `enter`, if nothing is in its way; the slot is remembered at that place. Async-signal-safe.
     #[inline(always)]
-    pub(crate) fn enter_at_once(&'static self, token: Token) -> Option<Entered<T>> {
+    pub(crate) fn enter_at_once(&'static self, place: usize, token: Token) -> Option<Entered<T>> {
         let hazard = Hazard::publish_at_once(token.0)?;
-        let slot = match Self::remembered(token, hazard.caller) {
+        let slot = match Self::remembered(place, token, hazard.caller) {
             Some(slot) => slot,
             None => {
                 let slot = self.slot(token).filter(|slot| slot.is_open(token))?;
-                hazard.caller.remember(token.place::<T>(), ptr::from_ref(slot).cast_mut().cast());
+                hazard.caller.remember(place, ptr::from_ref(slot).cast_mut().cast());
                 slot
             }
         };
@@ -199,8 +199,8 @@ impl<T: Kind> Table<T> {
 
     /// The token's slot, if it is open and the calling thread has used no other since.
     #[inline(always)]
-    fn remembered(token: Token, caller: Caller) -> Option<&'static Slot<T>> {
-        let last = caller.remembered(token.place::<T>());
+    fn remembered(place: usize, token: Token, caller: Caller) -> Option<&'static Slot<T>> {
+        let last = caller.remembered(place);
         // SAFETY: null, or a slot of some type, which stays for ever where it is; its word comes first.
         let word: Option<&AtomicU64> = unsafe { last.cast::<AtomicU64>().as_ref() };
         // ORDER: Acquire, partner: as in `state`.

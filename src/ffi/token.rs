@@ -11,8 +11,6 @@
 //! x86-64 address has (five-level paging and LAM included), and bit 55 is set, which on aarch64 (where the top byte is
 //! ignored) means the kernel's half. NULL has no kind.
 
-use std::ops::Range;
-
 /// 2^23 objects of one kind can be open at once; in a model, two.
 pub(crate) const SLOT_BITS: u32 = if cfg!(loom) { 1 } else { 23 };
 
@@ -20,8 +18,8 @@ pub(crate) const SLOT_BITS: u32 = if cfg!(loom) { 1 } else { 23 };
 pub(crate) trait Kind: Send + Sync + 'static {
     /// The top byte of its tokens, which no other type has: odd, and below 128.
     const KIND: u8;
-    /// Where each thread remembers the slots of those it has used last.
-    const PLACES: Range<usize> = 0..1;
+    /// Where each thread remembers the slot of the one it has used last.
+    const PLACE: usize = 0;
 }
 
 /// A handle that came from a caller, or goes to one. It may be any 64 bits.
@@ -49,13 +47,6 @@ impl Token {
         // The slot's number if the tag above it is this kind's; otherwise larger than any.
         let slot = ((self.0 >> 32) as u32).wrapping_sub(const { (Self::tag::<T>() << 23) as u32 });
         (slot <= Self::SLOT_MASK as u32).then_some(slot as usize)
-    }
-
-    /// Where a thread remembers the slot that a token of this kind names.
-    #[inline(always)]
-    pub(crate) fn place<T: Kind>(self) -> usize {
-        let Range { start, end } = const { T::PLACES };
-        start + (self.0 >> 32) as usize % (end - start)
     }
 
     pub(crate) fn generation(self) -> u32 {

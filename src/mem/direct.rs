@@ -5,6 +5,7 @@
 
 use super::buffer::{Copying, Destination, Source};
 use super::guard::Word;
+use super::layout::queue::{WORD, record_bytes};
 use super::span::Span;
 use super::word::Words;
 use std::marker::PhantomData;
@@ -97,6 +98,25 @@ impl<'a> Direct<'a> {
         let to = self.find(at, from.length() as u64, self.writable);
         // SAFETY: as in `load`, and writable; the caller's buffer is as long.
         to.is_some_and(|to| unsafe { how.copies(to, from.address, from.length) })
+    }
+
+    /// Puts a queue's record there: zeros in the word behind it, its bytes and, released, its own word.
+    #[inline(always)]
+    pub(crate) fn put_record(self, at: u64, word: u64, bytes: Source, how: Copying) -> bool {
+        // Then no sum overflows.
+        if bytes.length as u64 > self.writable || !at.is_multiple_of(WORD) {
+            return false;
+        }
+        let record = record_bytes(bytes.length as u64);
+        let Some(start) = self.find(at, record + WORD, self.writable) else { return false };
+        let behind = start.wrapping_add(record as usize).cast::<u64>();
+        // SAFETY: as in `load`, and writable: all of it was found to be there, and records are as aligned as words.
+        let is_clear = unsafe { u64::put(behind, 0) };
+        let message = start.wrapping_add(WORD as usize);
+        // SAFETY: as above; the caller's buffer is as long.
+        let is_copied = is_clear && unsafe { how.copies(message, bytes.address, bytes.length) };
+        // SAFETY: as above.
+        is_copied && unsafe { u64::put(start.cast(), word) }
     }
 
     #[inline(always)]

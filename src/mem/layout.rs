@@ -107,6 +107,11 @@ pub(crate) mod queue {
     pub(crate) const MEMBERS: u64 = 16;
     /// The bytes of a record's word, and what records are aligned to.
     pub(crate) const WORD: u64 = 8;
+    /// The bytes of a message's record; the message is no longer than a queue may be.
+    #[inline(always)]
+    pub(crate) const fn record_bytes(length: u64) -> u64 {
+        WORD + ((length + (WORD - 1)) & !(WORD - 1))
+    }
     /// A record's word: it is committed.
     pub(crate) const COMMITTED: u64 = 1 << 63;
     /// A record's word: no message, only bytes up to the ring's end.

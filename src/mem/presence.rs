@@ -36,6 +36,14 @@ pub(crate) struct Presence {
     fd: AtomicI32,
 }
 
+/// This process as the participant of a file that it is now: the child of a fork is another one.
+#[derive(Clone, Copy)]
+pub(crate) struct Membership {
+    presence: &'static Presence,
+    /// A number that no participant has when it has ended.
+    participant: u64,
+}
+
 struct Chunk {
     entries: [Presence; ENTRIES_PER_CHUNK],
     next: OnceLock<Box<Chunk>>,
@@ -128,6 +136,12 @@ impl Presence {
         NonZeroU32::new(self.participant.load(Ordering::Relaxed))
     }
 
+    /// The same, to be asked later whether it lasts; none where it is none.
+    pub(crate) fn membership(&'static self) -> Option<Membership> {
+        let participant = self.participant()?.get().into();
+        Some(Membership { presence: self, participant })
+    }
+
     /// Makes this process a participant of the file, which has to be open for writing.
     #[cold]
     pub(crate) fn join(&self, fd: BorrowedFd) -> Result<NonZeroU32, CannotJoin> {
@@ -158,6 +172,19 @@ impl Presence {
                 _ => {}
             }
         }
+    }
+}
+
+impl Membership {
+    /// Whether the calling process is that participant, as long as it has a mapping of the file.
+    #[inline(always)]
+    pub(crate) fn lasts(self) -> bool {
+        u64::from(self.presence.participant.load(Ordering::Relaxed)) == self.participant // ORDER: Relaxed, as there
+    }
+
+    /// The same, but it does not last.
+    pub(crate) fn ended(self) -> Membership {
+        Membership { participant: u64::MAX, ..self }
     }
 }
 

@@ -195,6 +195,11 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     }
 
     #[inline(always)]
+    fn put_record(&self, offset: u64, word: u64, message: Source) -> Result<()> {
+        done(self.bytes.put_record(offset, word, message, self.copying))
+    }
+
+    #[inline(always)]
     fn copy_out(&self, offset: u64, to: Destination) -> Result<()> {
         done(self.bytes.copy_out(offset, to, self.copying))
     }
@@ -215,7 +220,8 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
 
     #[inline(always)]
     fn light_fence(&self) {
-        asymmetric::light_for_all();
+        // Who writes at once has asked whether it is: a lock's note is there only then, and so with a queue's handle.
+        asymmetric::free_light();
     }
 
     fn heavy_fence(&self) {
@@ -223,10 +229,10 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     }
 
     #[inline(always)]
-    fn spins(&self) -> bool {
+    fn spins(&self, moments: u64) -> bool {
         let Some(left) = self.looks.get().checked_sub(1) else { return false };
         self.looks.set(left);
-        std::hint::spin_loop();
+        (0..moments).for_each(|_| std::hint::spin_loop());
         true
     }
 

@@ -3,7 +3,7 @@
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
 use super::super::sleep::{self, Waiting};
-use super::ring::{QUEUE, QueueInfo, record_bytes};
+use super::ring::{QUEUE, QueueInfo};
 use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::Acquire;
@@ -148,7 +148,7 @@ impl Consumer {
             loop {
                 match self.side.message(place)? {
                     Ok(length) => return Ok(length),
-                    Err(word) if word != 0 || !place.spins() => break,
+                    Err(word) if word != 0 || !place.spins(1) => break,
                     Err(_) => {}
                 }
             }

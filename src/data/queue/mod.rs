@@ -31,13 +31,14 @@ mod ring;
 mod side;
 
 use super::failure::{self, Failure};
-use super::memory::{Liveness, Memory};
 use super::place::{AtOnce, InRegion, check_alignment};
 use crate::error::{Error, Problem, Result};
 use crate::mem::buffer::{Copying, Destination, Source};
+use crate::mem::fence;
 use crate::mem::hazard::Caller;
 use crate::mem::layout;
 use crate::mem::pinned::Pinned;
+use crate::mem::presence::Membership;
 use crate::mem::word::Words;
 pub use ring::QueueInfo;
 use std::time::Duration;
@@ -113,44 +114,57 @@ impl Queue {
 
 type Place = InRegion<Pinned>;
 
-/// The place of a queue, for a member: this process is a participant, whose number comes with it.
-fn member_place(bytes: Pinned) -> Result<(Place, u32)> {
-    let place = InRegion::new(bytes, KIND, OBJECT)?;
-    place.check_writable("opening a queue")?;
-    let participant = place.join()?;
-    Ok((place, participant))
+/// Where a member is, and as whom.
+struct Seat {
+    place: Place,
+    membership: Membership,
+    /// The same, as long as calls may be done at once: a light fence costs nothing.
+    at_once: Membership,
 }
 
-/// A call on a member begins. EBADF: this process was forked off since it was opened.
-#[inline(always)]
-fn begin(place: &Place, participant: u32) -> failure::Result<()> {
-    place.begin();
-    if place.me() == participant { Ok(()) } else { Err(Failure::Is(Problem::OfTheParent)) }
-}
+impl Seat {
+    /// For a member of the queue whose bytes these are: this process is a participant.
+    fn new(bytes: Pinned) -> Result<Seat> {
+        let place = InRegion::new(bytes, KIND, OBJECT)?;
+        place.check_writable("opening a queue")?;
+        let membership = place.join()?;
+        let at_once = if fence::light_is_free_for_all() { membership } else { membership.ended() };
+        Ok(Seat { place, membership, at_once })
+    }
 
-/// The place for an operation that is only tried: what is in its way it meets before it has done anything. What it has
-/// written may be lost with its page before it returns, as if it were a moment later. Where it has no `LOCKS`, it is for sides
-/// that are single.
-#[inline(always)]
-fn at_once<const LOCKS: bool>(
-    place: &Place,
-    participant: u32,
-    caller: Caller,
-    looks: u32,
-) -> Option<AtOnce<'_, &Pinned, LOCKS>> {
-    // Those who are single take the shortest way, with short messages only.
-    let copying = if LOCKS { Copying::Any } else { Copying::Short };
-    let place = AtOnce::new(&place.holder, copying, caller, looks)?;
-    // That there are the first bytes was found when it was opened; known here, it is not asked for each of them.
-    let is_fit = place.length() >= Queue::HEADER && place.is_writable() && place.me() == participant;
-    if is_fit { Some(place) } else { None }
+    /// Runs an operation of the member. EBADF: this process was forked off since it was opened.
+    #[inline(always)]
+    fn run<T>(&self, operation: impl FnOnce(&Place) -> failure::Result<T>) -> Result<T> {
+        self.place.begin();
+        let lasts = self.membership.lasts();
+        let result = if lasts { operation(&self.place) } else { Err(Failure::Is(Problem::OfTheParent)) };
+        self.place.told(result)
+    }
+
+    /// The place for an operation that is only tried: what is in its way it meets before it has done anything. What it has
+    /// written may be lost with its page before it returns, as if it were a moment later. Where it has no `LOCKS`, it is for
+    /// sides that are single.
+    #[inline(always)]
+    fn at_once<const LOCKS: bool>(&self, caller: Caller, looks: u32) -> Option<AtOnce<'_, &Pinned, LOCKS>> {
+        // That they may be written and that there are the first of them was found when it was opened; known here, it is not
+        // asked for each access.
+        let words = self.place.holder.words();
+        if !words.is_writable() || words.length() < Queue::HEADER {
+            return None;
+        }
+        if !self.at_once.lasts() {
+            return None;
+        }
+        // Those who are single take the shortest way, with short messages only.
+        let copying = if LOCKS { Copying::Any } else { Copying::Short };
+        AtOnce::new(&self.place.holder, copying, caller, looks)
+    }
 }
 
 /// A producer of a queue. Dropping it leaves the queue: an open reservation is given up.
 pub struct Producer {
-    place: Place,
+    seat: Seat,
     member: producer::Producer,
-    participant: u32,
 }
 
 impl Producer {
@@ -161,16 +175,14 @@ impl Producer {
     /// damaged. EPROTONOSUPPORT: one of another version. EINVAL: not at a multiple of 64; the region is copy-on-write.
     /// EACCES: the region is read-only. ERANGE: the bytes are fewer than its footprint.
     pub fn open(bytes: Pinned) -> Result<Producer> {
-        let (place, participant) = member_place(bytes)?;
-        let member = place.told(producer::Producer::open(&place))?;
-        Ok(Producer { place, member, participant })
+        let seat = Seat::new(bytes)?;
+        let member = seat.place.told(producer::Producer::open(&seat.place))?;
+        Ok(Producer { seat, member })
     }
 
     #[inline(always)]
     fn run<T>(&mut self, operation: impl FnOnce(&mut producer::Producer, &Place) -> failure::Result<T>) -> Result<T> {
-        let begun = begin(&self.place, self.participant);
-        let result = begun.and_then(|()| operation(&mut self.member, &self.place));
-        self.place.told(result)
+        self.seat.run(|place| operation(&mut self.member, place))
     }
 
     /// How the queue does.
@@ -195,16 +207,19 @@ impl Producer {
         self.run(|member, place| member.push(place, message, timeout))
     }
 
-    /// `push_from` of a short message, if there is room after so many looks more, and nothing at all is in its way; otherwise
-    /// it is to be done by that.
+    /// `push_from` of a short message, if there is room that is known, and nothing at all is in its way; otherwise it is to be
+    /// done by `push_in_turn`.
     #[inline(always)]
-    pub(crate) fn push_at_once<const LOCKS: bool>(
-        &mut self,
-        message: Source,
-        caller: Caller,
-        looks: u32,
-    ) -> Option<()> {
-        let place = at_once::<LOCKS>(&self.place, self.participant, caller, looks).filter(|_| !message.is_null())?;
+    pub(crate) fn push_at_once(&mut self, message: Source, caller: Caller) -> Option<()> {
+        let place = self.seat.at_once::<false>(caller, 0).filter(|_| !message.is_null())?;
+        self.member.push_at_once(&place, message).map(drop)
+    }
+
+    /// `push_from`, if there is room after so many looks more, and nothing at all is in its way; otherwise it is to be done by
+    /// that.
+    #[inline(always)]
+    pub(crate) fn push_in_turn(&mut self, message: Source, caller: Caller, looks: u32) -> Option<()> {
+        let place = self.seat.at_once::<true>(caller, looks).filter(|_| !message.is_null())?;
         self.member.push(&place, message, Some(Duration::ZERO)).ok()
     }
 
@@ -216,16 +231,15 @@ impl Producer {
         caller: Caller,
         looks: u32,
     ) -> Option<*mut u8> {
-        let place = at_once::<LOCKS>(&self.place, self.participant, caller, looks)?;
+        let place = self.seat.at_once::<LOCKS>(caller, looks)?;
         let at = self.member.reserve(&place, length, Some(Duration::ZERO)).ok()?;
-        Some(self.place.holder.address(at))
+        Some(self.seat.place.holder.address(at))
     }
 
     /// `commit`, likewise.
     #[inline(always)]
     pub(crate) fn commit_at_once<const LOCKS: bool>(&mut self, length: u64, caller: Caller) -> Option<()> {
-        let place =
-            at_once::<LOCKS>(&self.place, self.participant, caller, 0).filter(|_| self.member.has_reservation())?;
+        let place = self.seat.at_once::<LOCKS>(caller, 0).filter(|_| self.member.has_reservation())?;
         let committed = self.member.commit(&place, length).is_ok();
         (committed || !self.member.has_reservation()).then_some(())
     }
@@ -236,7 +250,7 @@ impl Producer {
     /// # Errors
     /// As `push`.
     pub fn reserve(&mut self, length: u64, timeout: Option<Duration>) -> Result<*mut u8> {
-        self.run(|member, place| member.reserve(place, length, timeout)).map(|at| self.place.holder.address(at))
+        self.run(|member, place| member.reserve(place, length, timeout)).map(|at| self.seat.place.holder.address(at))
     }
 
     /// Sends the first `length` bytes of the reservation as a message.
@@ -283,9 +297,8 @@ impl Drop for Producer {
 
 /// A consumer of a queue. Dropping it leaves the queue: a message that is being looked at is put back.
 pub struct Consumer {
-    place: Place,
+    seat: Seat,
     member: consumer::Consumer,
-    participant: u32,
 }
 
 impl Consumer {
@@ -296,16 +309,14 @@ impl Consumer {
     /// damaged. EPROTONOSUPPORT: one of another version. EINVAL: not at a multiple of 64; the region is copy-on-write.
     /// EACCES: the region is read-only. ERANGE: the bytes are fewer than its footprint.
     pub fn open(bytes: Pinned) -> Result<Consumer> {
-        let (place, participant) = member_place(bytes)?;
-        let member = place.told(consumer::Consumer::open(&place))?;
-        Ok(Consumer { place, member, participant })
+        let seat = Seat::new(bytes)?;
+        let member = seat.place.told(consumer::Consumer::open(&seat.place))?;
+        Ok(Consumer { seat, member })
     }
 
     #[inline(always)]
     fn run<T>(&mut self, operation: impl FnOnce(&mut consumer::Consumer, &Place) -> failure::Result<T>) -> Result<T> {
-        let begun = begin(&self.place, self.participant);
-        let result = begun.and_then(|()| operation(&mut self.member, &self.place));
-        self.place.told(result)
+        self.seat.run(|place| operation(&mut self.member, place))
     }
 
     /// How the queue does.
@@ -340,22 +351,22 @@ impl Consumer {
         caller: Caller,
         looks: u32,
     ) -> Option<u64> {
-        let place = at_once::<LOCKS>(&self.place, self.participant, caller, looks).filter(|_| !buffer.is_null())?;
+        let place = self.seat.at_once::<LOCKS>(caller, looks).filter(|_| !buffer.is_null())?;
         self.member.pop(&place, buffer, Some(Duration::ZERO)).ok()
     }
 
     /// `peek`, likewise.
     #[inline(always)]
     pub(crate) fn peek_at_once<const LOCKS: bool>(&mut self, caller: Caller, looks: u32) -> Option<(*const u8, u64)> {
-        let place = at_once::<LOCKS>(&self.place, self.participant, caller, looks)?;
+        let place = self.seat.at_once::<LOCKS>(caller, looks)?;
         let message = self.member.peek(&place, Some(Duration::ZERO)).ok()?;
-        Some((self.place.holder.address(message.offset).cast_const(), message.length))
+        Some((self.seat.place.holder.address(message.offset).cast_const(), message.length))
     }
 
     /// `consume`, likewise.
     #[inline(always)]
     pub(crate) fn consume_at_once<const LOCKS: bool>(&mut self, caller: Caller) -> Option<()> {
-        let place = at_once::<LOCKS>(&self.place, self.participant, caller, 0).filter(|_| self.member.is_looking())?;
+        let place = self.seat.at_once::<LOCKS>(caller, 0).filter(|_| self.member.is_looking())?;
         let consumed = self.member.consume(&place).is_ok();
         (consumed || !self.member.is_looking()).then_some(())
     }
@@ -367,7 +378,7 @@ impl Consumer {
     /// As `pop`.
     pub fn peek(&mut self, timeout: Option<Duration>) -> Result<(*const u8, u64)> {
         let message = self.run(|member, place| member.peek(place, timeout))?;
-        Ok((self.place.holder.address(message.offset).cast_const(), message.length))
+        Ok((self.seat.place.holder.address(message.offset).cast_const(), message.length))
     }
 
     /// Takes the message that is being looked at out.

@@ -3,7 +3,7 @@
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
 use super::super::sleep::{self, Waiting};
-use super::ring::{QUEUE, QueueInfo, record_bytes};
+use super::ring::{QUEUE, QueueInfo};
 use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -16,6 +16,9 @@ pub(in crate::data) struct Producer {
     side: Side<Producing>,
     /// The cursor up to which the ring is free, as far as is known: the consumers' and the ring's length.
     limit: u64,
+    /// A record of so many bytes, and the word behind it, are known to find room in one piece at the cursor; 0 where there
+    /// is something else to be looked at first.
+    room: u64,
     /// The length of the reservation that is open.
     reserved: Option<u64>,
 }
@@ -26,7 +29,7 @@ impl Producer {
     /// # Errors
     /// EBUSY: the role is single and taken. EBADMSG, EPROTONOSUPPORT, ERANGE.
     pub(in crate::data) fn open(place: &impl Place) -> Result<Producer> {
-        let mut producer = Producer { side: Side::join(place)?, limit: 0, reserved: None };
+        let mut producer = Producer { side: Side::join(place)?, limit: 0, room: 0, reserved: None };
         match if producer.side.is_many() { Ok(()) } else { producer.find_tail(place) } {
             Ok(()) => Ok(producer),
             Err(failure) => {
@@ -49,15 +52,39 @@ impl Producer {
         message: Source,
         timeout: Option<Duration>,
     ) -> Result<()> {
+        if let Some(sent) = self.push_at_once(place, message) {
+            return sent;
+        }
         let length = message.length() as u64;
-        self.room(place, length, timeout)?;
+        self.find_room(place, length, timeout)?;
         let record = record_bytes(length);
         let copied = self.clear_behind(place, record).and_then(|()| Ok(place.copy_in(self.offset(), message)?));
         if let Err(failure) = copied.and_then(|()| self.write_word(place, COMMITTED | length, record)) {
             self.side.unlock(place)?;
             return Err(failure);
         }
+        if !self.side.is_many() {
+            let in_one_piece = self.free().min(self.side.ring - self.side.position);
+            self.room = in_one_piece.saturating_sub(WORD);
+        }
         self.sent(place)
+    }
+
+    /// `push` where there is nothing to be looked at first but whether the queue was ended; None where there is.
+    #[inline(always)]
+    pub(in crate::data) fn push_at_once(&mut self, place: &impl Place, message: Source) -> Option<Result<()>> {
+        let length = message.length() as u64;
+        if length > self.side.capacity || record_bytes(length) > self.room {
+            return None;
+        }
+        // ORDER: Relaxed, as in `finds_room`.
+        if !place.is_u32(ENDED, 0, Relaxed) {
+            return None;
+        }
+        place.put_record(RING + self.side.position, COMMITTED | length, message).ok()?;
+        self.room -= record_bytes(length);
+        self.side.step_within(record_bytes(length));
+        Some(self.sent(place))
     }
 
     /// Room for a message of `length` bytes, as the offset of its first byte, which is a multiple of 8. On a side with
@@ -72,7 +99,7 @@ impl Producer {
         length: u64,
         timeout: Option<Duration>,
     ) -> Result<u64> {
-        self.room(place, length, timeout)?;
+        self.find_room(place, length, timeout)?;
         self.reserved = Some(length);
         Ok(self.offset())
     }
@@ -152,7 +179,8 @@ impl Producer {
 
     /// Finds room for a message, waiting for it; on a side with many members it is this member's turn then.
     #[inline(always)]
-    fn room<P: Place>(&mut self, place: &P, length: u64, timeout: Option<Duration>) -> Result<()> {
+    fn find_room<P: Place>(&mut self, place: &P, length: u64, timeout: Option<Duration>) -> Result<()> {
+        self.room = 0;
         if self.reserved.is_some() {
             return Err(Failure::misused("has a reservation of this handle already; commit or cancel it first"));
         }
@@ -163,7 +191,7 @@ impl Producer {
         if !self.side.is_many() && self.finds_room(place, length)? {
             return Ok(());
         }
-        if P::HAS_LOCKS { self.room_slowly(place, length, timeout) } else { Err(Failure::Access) }
+        if P::HAS_LOCKS { self.find_room_slowly(place, length, timeout) } else { Err(Failure::Access) }
     }
 
     /// What follows a message that was committed, and stays so whatever becomes of this.
@@ -224,7 +252,7 @@ impl Producer {
             self.look_at_head(place)?;
             looks_in_vain = if self.limit == before { looks_in_vain + 1 } else { 0 };
             let (free, is_at_rest) = (self.free(), looks_in_vain > 3);
-            if free >= wanted || free >= needed && is_at_rest || !place.spins() {
+            if free >= wanted || free >= needed && is_at_rest || !place.spins(1 + wanted.saturating_sub(free) / 256) {
                 return Ok(free >= needed);
             }
         }
@@ -273,7 +301,7 @@ impl Producer {
 
     #[cold]
     #[inline(never)]
-    fn room_slowly(&mut self, place: &impl Place, length: u64, timeout: Option<Duration>) -> Result<()> {
+    fn find_room_slowly(&mut self, place: &impl Place, length: u64, timeout: Option<Duration>) -> Result<()> {
         let deadline = Deadline::after(timeout, place);
         let mut waiting = Waiting::new(QUEUE, Producing::ASLEEP, deadline);
         while !self.look(place, length, deadline)? {

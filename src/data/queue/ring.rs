@@ -50,12 +50,6 @@ const fn ring_for(capacity: u64) -> u64 {
     (capacity + 2 * WORD).next_multiple_of(64)
 }
 
-/// The bytes of a message's record; the message is no longer than a capacity may be.
-#[inline(always)]
-pub(super) const fn record_bytes(length: u64) -> u64 {
-    WORD + ((length + (WORD - 1)) & !(WORD - 1))
-}
-
 /// How many bytes a queue takes; None for a capacity that no queue has.
 pub(crate) const fn footprint(capacity: u64) -> Option<u64> {
     if capacity == 0 || capacity > LARGEST { None } else { Some(RING + ring_for(capacity)) }

@@ -186,6 +186,13 @@ impl<R: Role> Side<R> {
         self.cursor = self.cursor.wrapping_add(bytes);
     }
 
+    /// Steps over so many bytes, behind which the ring does not end.
+    #[inline(always)]
+    pub(super) fn step_within(&mut self, bytes: u64) {
+        self.position += bytes;
+        self.cursor = self.cursor.wrapping_add(bytes);
+    }
+
     /// Steps to the ring's end.
     pub(super) fn step_over_padding(&mut self) {
         self.step(self.ring - self.position);

@@ -10,7 +10,6 @@ use crate::ffi::token::{Kind, Token};
 use crate::mem::hazard::Caller;
 use crate::mem::one_user::{InUse, OneUser};
 use crate::{Consumer, Producer};
-use std::ops::Range;
 
 /// What a handle stands for.
 pub(super) enum Member {
@@ -20,8 +19,11 @@ pub(super) enum Member {
 
 impl Kind for OneUser<Member> {
     const KIND: u8 = 0x71;
-    const PLACES: Range<usize> = 1..3;
+    const PLACE: usize = 1;
 }
+
+/// Where a thread remembers the consumer that it has used last; the producer is remembered in the place of its kind.
+const CONSUMERS_PLACE: usize = 2;
 
 /// All open handles.
 pub(super) static QUEUES: Table<OneUser<Member>> = Table::new();
@@ -30,10 +32,11 @@ pub(super) static QUEUES: Table<OneUser<Member>> = Table::new();
 /// `LOCKS` it is the shortest way: that of the thread that is at home in the handle.
 #[inline(always)]
 fn at_once<const LOCKS: bool, R>(
+    place: usize,
     queue: *mut mapshare_queue,
     act: impl FnOnce(&mut Member, Caller) -> Option<R>,
 ) -> Option<R> {
-    let entered = QUEUES.enter_at_once(Token::from_handle(queue))?;
+    let entered = QUEUES.enter_at_once(place, Token::from_handle(queue))?;
     let caller = entered.caller();
     let at_home = entered.use_at_home(caller);
     let mut in_use: InUse<Member> = if LOCKS { at_home.or_else(|| entered.visit_at_once(caller)) } else { at_home }?;
@@ -45,7 +48,7 @@ pub(super) fn producer_at_once<const LOCKS: bool, R>(
     queue: *mut mapshare_queue,
     act: impl FnOnce(&mut Producer, Caller) -> Option<R>,
 ) -> Option<R> {
-    at_once::<LOCKS, R>(queue, |member, caller| match member {
+    at_once::<LOCKS, R>(OneUser::<Member>::PLACE, queue, |member, caller| match member {
         Member::Producer(producer) => act(producer, caller),
         Member::Consumer(_) => None,
     })
@@ -56,7 +59,7 @@ pub(super) fn consumer_at_once<const LOCKS: bool, R>(
     queue: *mut mapshare_queue,
     act: impl FnOnce(&mut Consumer, Caller) -> Option<R>,
 ) -> Option<R> {
-    at_once::<LOCKS, R>(queue, |member, caller| match member {
+    at_once::<LOCKS, R>(CONSUMERS_PLACE, queue, |member, caller| match member {
         Member::Consumer(consumer) => act(consumer, caller),
         Member::Producer(_) => None,
     })
