@@ -72,6 +72,9 @@ pub(super) trait Memory {
         self.copy_in(offset + WORD, message)?;
         self.store_u64(offset, word, Ordering::Release)
     }
+    /// Says that the byte at `offset` is about to be written, which may make that faster.
+    #[inline(always)]
+    fn expect_write(&self, _offset: u64) {}
     /// Copies bytes out, in no order.
     fn copy_out(&self, offset: u64, to: Destination) -> Result<(), Fault>;
     /// Sets bytes to zero, in no order.

@@ -4,7 +4,7 @@
 //! asked once, before and after: whether the thread bears their faults, and whether pages of theirs were lost.
 
 use super::buffer::{Copying, Destination, Source};
-use super::guard::Word;
+use super::guard::{self, Word};
 use super::layout::queue::{WORD, record_bytes};
 use super::span::Span;
 use super::word::Words;
@@ -117,6 +117,12 @@ impl<'a> Direct<'a> {
         let is_copied = is_clear && unsafe { how.copies(message, bytes.address, bytes.length) };
         // SAFETY: as above.
         is_copied && unsafe { u64::put(start.cast(), word) }
+    }
+
+    /// The byte at `at` is about to be written: see `guard::expect_write`.
+    #[inline(always)]
+    pub(crate) fn expect_write(self, at: u64) {
+        guard::expect_write(self.address.wrapping_add(at as usize));
     }
 
     #[inline(always)]

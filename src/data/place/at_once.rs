@@ -200,6 +200,11 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     }
 
     #[inline(always)]
+    fn expect_write(&self, offset: u64) {
+        self.bytes.expect_write(offset);
+    }
+
+    #[inline(always)]
     fn copy_out(&self, offset: u64, to: Destination) -> Result<()> {
         done(self.bytes.copy_out(offset, to, self.copying))
     }

@@ -26,6 +26,13 @@ pub(super) use fill::fill;
 
 use super::table::{Entry, lookup};
 
+/// See [`super::expect_write`].
+#[inline(always)]
+pub(super) fn expect_write(at: *const u8) {
+    // SAFETY: a hint, which faults nowhere.
+    unsafe { asm!("prfm pstl1keep, [{at}]", at = in(reg) at, options(nostack, preserves_flags)) };
+}
+
 /// See [`super::fixup`].
 pub(super) fn fixup(pc: usize) -> Option<usize> {
     let first: *const Entry;

@@ -53,6 +53,13 @@ pub(super) fn fixup(pc: usize) -> Option<usize> {
     machine::fixup(pc)
 }
 
+/// Tells the processor that the line of this address is about to be written, so that it has taken it from the other cores by
+/// then. It may be any address: nothing happens that a program could see.
+#[inline(always)]
+pub(super) fn expect_write(at: *const u8) {
+    machine::expect_write(at);
+}
+
 /// Copies `length` bytes from `from` to `to`, first to last, and returns how many were done: `length`, or less when
 /// either side faulted at that byte.
 ///

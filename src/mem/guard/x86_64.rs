@@ -157,6 +157,13 @@ pub(super) unsafe fn fill(to: *mut u8, byte: u8, length: usize) -> usize {
     }
 }
 
+/// See [`super::expect_write`].
+#[inline(always)]
+pub(super) fn expect_write(at: *const u8) {
+    // SAFETY: a hint, which faults nowhere; where the processor does not know it, it is a NOP.
+    unsafe { asm!("prefetchw [{at}]", at = in(reg) at, options(nostack, preserves_flags)) };
+}
+
 /// See [`super::fixup`].
 pub(super) fn fixup(pc: usize) -> Option<usize> {
     let first: *const Entry;
