@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use crate::mem::atomic::Ordering;
 use crate::mem::buffer::{Destination, Source};
-use crate::mem::layout::queue::{WORD, record_bytes};
+use crate::mem::layout::queue::{COMMITTED, WORD, record_bytes};
 use std::time::Duration;
 
 /// An access failed: what it would have read or written is unknown, and the memory knows why.
@@ -75,6 +75,23 @@ pub(super) trait Memory {
     /// Says that the byte at `offset` is about to be written, which may make that faster.
     #[inline(always)]
     fn expect_write(&self, _offset: u64) {}
+    /// Copies the message out whose record stands at `offset`, if it has at most `most` bytes and the buffer has room for it:
+    /// its length, or else the word that stands there, which is read once.
+    #[inline(always)]
+    fn take_record(
+        &self,
+        offset: u64,
+        most: u64,
+        buffer: Destination,
+    ) -> Result<core::result::Result<u64, u64>, Fault> {
+        // ORDER: Acquire, partner `put_record`.
+        let word = self.load_u64(offset, Ordering::Acquire)?;
+        let length = word ^ COMMITTED;
+        match buffer.first(length) {
+            Some(bytes) if length <= most => self.copy_out(offset + WORD, bytes).map(|()| Ok(length)),
+            _ => Ok(Err(word)),
+        }
+    }
     /// Copies bytes out, in no order.
     fn copy_out(&self, offset: u64, to: Destination) -> Result<(), Fault>;
     /// Sets bytes to zero, in no order.

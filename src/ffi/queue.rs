@@ -225,12 +225,11 @@ pub unsafe extern "C" fn mapshare_queue_pop(
     // SAFETY: the caller vouches for `capacity` bytes; NULL is refused before they are used.
     let buffer_of = move || unsafe { Destination::from_raw(buffer.cast(), capacity) };
     let looks = Queue::looks(timeout_ns);
-    let given = consumer_at_once::<false, _>(queue, |it, caller| it.pop_at_once::<false>(buffer_of(), caller, looks));
+    let given = consumer_at_once::<false, _>(queue, |it, caller| it.pop_at_once(buffer_of(), caller, looks));
     if let Some(length) = given {
         return length.cast_signed();
     }
-    let in_turn =
-        move || consumer_at_once::<true, _>(queue, |it, caller| it.pop_at_once::<true>(buffer_of(), caller, looks));
+    let in_turn = move || consumer_at_once::<true, _>(queue, |it, caller| it.pop_in_turn(buffer_of(), caller, looks));
     otherwise(in_turn, "mapshare_queue_pop", move || {
         check("buffer", buffer, capacity)?;
         consumer(queue, |consumer| consumer.pop_into(buffer_of(), options::timeout(timeout_ns)))

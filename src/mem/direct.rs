@@ -5,7 +5,7 @@
 
 use super::buffer::{Copying, Destination, Source};
 use super::guard::{self, Word};
-use super::layout::queue::{WORD, record_bytes};
+use super::layout::queue::{COMMITTED, WORD, record_bytes};
 use super::span::Span;
 use super::word::Words;
 use std::marker::PhantomData;
@@ -117,6 +117,28 @@ impl<'a> Direct<'a> {
         let is_copied = is_clear && unsafe { how.copies(message, bytes.address, bytes.length) };
         // SAFETY: as above.
         is_copied && unsafe { u64::put(start.cast(), word) }
+    }
+
+    /// Copies the message out whose record stands there, if it has at most `most` bytes and the buffer has room for it: its
+    /// length, or else the word that stands there.
+    #[inline(always)]
+    pub(crate) fn take_record(self, at: u64, most: u64, to: Destination, how: Copying) -> Option<Result<u64, u64>> {
+        if !at.is_multiple_of(WORD) {
+            return None;
+        }
+        let start = self.find(at, WORD, self.length)?;
+        // SAFETY: as in `load`: a word is there, and records are as aligned as words.
+        let word = unsafe { u64::load(start.cast()) }.ok()?;
+        let length = word ^ COMMITTED;
+        if length > most || length > to.length as u64 {
+            return Some(Err(word));
+        }
+        if length > self.length - at - WORD {
+            return None;
+        }
+        // SAFETY: as in `load`: so many bytes are there, behind the word; the caller's buffer has as many at least.
+        let is_copied = unsafe { how.copies(to.address, start.wrapping_add(WORD as usize), length as usize) };
+        is_copied.then_some(Ok(length))
     }
 
     /// The byte at `at` is about to be written: see `guard::expect_write`.

@@ -200,6 +200,11 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     }
 
     #[inline(always)]
+    fn take_record(&self, offset: u64, most: u64, buffer: Destination) -> Result<core::result::Result<u64, u64>> {
+        self.bytes.take_record(offset, most, buffer, self.copying).ok_or(Fault)
+    }
+
+    #[inline(always)]
     fn expect_write(&self, offset: u64) {
         self.bytes.expect_write(offset);
     }

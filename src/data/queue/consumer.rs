@@ -56,6 +56,10 @@ impl Consumer {
         buffer: Destination,
         timeout: Option<Duration>,
     ) -> Result<u64> {
+        let mut buffer = buffer;
+        if let Some(popped) = self.pop_at_once(place, buffer.again()) {
+            return popped;
+        }
         let length = self.first(place, timeout)?;
         let size = buffer.length() as u64;
         let copied = match buffer.first(length) {
@@ -72,6 +76,25 @@ impl Consumer {
         }
         self.taken(place)?;
         Ok(length)
+    }
+
+    /// `pop` where there is nothing to be looked at first but the message, waiting for one for a moment; None where there is.
+    #[inline(always)]
+    pub(in crate::data) fn pop_at_once<P: Place>(&mut self, place: &P, mut buffer: Destination) -> Option<Result<u64>> {
+        if self.side.is_many() || self.peeked.is_some() {
+            return None;
+        }
+        let length = loop {
+            match place.take_record(RING + self.side.position, self.side.longest(), buffer.again()).ok()? {
+                Ok(length) => break length,
+                Err(word) if word != 0 || !place.spins(1) => return None,
+                Err(_) => {}
+            }
+        };
+        // While a byte of it may be missing, the message stays.
+        place.check(self.offset(), length).ok()?;
+        self.take(place, length).ok()?;
+        Some(self.taken(place).map(|()| length))
     }
 
     /// Where the first message stands, waiting for one. On a side with many members the others wait until this thread

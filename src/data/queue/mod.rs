@@ -343,15 +343,17 @@ impl Consumer {
         self.run(|member, place| member.pop(place, buffer, timeout))
     }
 
-    /// `pop_into` of a short message, as `push_at_once`.
+    /// `pop_into` of a short message, if there is one after so many looks more, as `push_at_once`.
     #[inline(always)]
-    pub(crate) fn pop_at_once<const LOCKS: bool>(
-        &mut self,
-        buffer: Destination,
-        caller: Caller,
-        looks: u32,
-    ) -> Option<u64> {
-        let place = self.seat.at_once::<LOCKS>(caller, looks).filter(|_| !buffer.is_null())?;
+    pub(crate) fn pop_at_once(&mut self, buffer: Destination, caller: Caller, looks: u32) -> Option<u64> {
+        let place = self.seat.at_once::<false>(caller, looks).filter(|_| !buffer.is_null())?;
+        self.member.pop_at_once(&place, buffer)?.ok()
+    }
+
+    /// `pop_into`, as `push_in_turn`.
+    #[inline(always)]
+    pub(crate) fn pop_in_turn(&mut self, buffer: Destination, caller: Caller, looks: u32) -> Option<u64> {
+        let place = self.seat.at_once::<true>(caller, looks).filter(|_| !buffer.is_null())?;
         self.member.pop(&place, buffer, Some(Duration::ZERO)).ok()
     }
 

@@ -156,13 +156,19 @@ impl<R: Role> Side<R> {
         let word = place.load_u64(RING + self.position, Acquire)?;
         // A message's word has no other bit, so that all that is none is larger than the ring.
         let length = word ^ COMMITTED;
-        Ok(if length <= self.ring - self.position - WORD { Ok(length) } else { Err(word) })
+        Ok(if length <= self.longest() { Ok(length) } else { Err(word) })
+    }
+
+    /// How many bytes the message at the cursor can have.
+    #[inline(always)]
+    pub(super) fn longest(&self) -> u64 {
+        self.ring - self.position - WORD
     }
 
     /// What a word at the cursor is that is no message's.
     #[cold]
     pub(super) fn other(&self, word: u64) -> Result<Other> {
-        let padding = COMMITTED | PADDING | (self.ring - self.position - WORD);
+        let padding = COMMITTED | PADDING | self.longest();
         if word == 0 {
             Ok(Other::Nothing)
         } else if word == padding && self.position != 0 {
