@@ -216,6 +216,20 @@ fn a_consumer_finds_a_cursor_or_a_record_that_cannot_be() {
     }
 }
 
+/// In Rust a handle may have been given more bytes than the queue has: what is behind the ring is no message all the same.
+#[test]
+fn a_record_does_not_run_past_the_ring_into_other_bytes_of_the_handle() {
+    let folder = Folder::new();
+    let region = mapshare::Options::new().access(mapshare::Access::ReadWrite).create(true).length(1 << 12);
+    let region = region.open(folder.join("file")).unwrap();
+    let single = mapshare::Sides { single_producer: true, single_consumer: true };
+    mapshare::Queue::init(region.words(0, 2048).unwrap(), CAPACITY, single).unwrap();
+    let mut consumer = mapshare::Consumer::open(region.pin(0, 2048).unwrap()).unwrap();
+    region.write(QUEUE_RING, &(COMMITTED | (RING - 8 + 1)).to_le_bytes()).unwrap();
+    let failure = consumer.pop(&mut [0; 1024], Some(std::time::Duration::ZERO)).unwrap_err();
+    assert_eq!(failure.errno(), EBADMSG, "{failure}");
+}
+
 #[test]
 fn a_message_of_no_bytes_may_stand_in_the_rings_last_word() {
     for door in DOORS {
