@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::ffi::{c_char, c_int};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::NonNull;
 
 /// How a good result crosses the boundary: as zero or a positive number.
 pub(super) trait Returned {
@@ -97,24 +96,22 @@ fn keep_panics_quiet() {
 thread_local! {
     /// How deep this thread is in `quietly`.
     static INSIDE: Cell<u32> = const { Cell::new(0) };
-    /// This thread's last failure in full, as a C string; None when nothing has failed yet.
-    static LAST_ERROR: Cell<Option<NonNull<[u8; TEXT]>>> = const { Cell::new(None) };
+    /// This thread's last failure in full.
+    static LAST_ERROR: Cell<*const c_char> = const { Cell::new(c"".as_ptr()) };
 }
 
 /// Makes it this thread's last error; its positive error number.
 #[cold]
 #[inline(never)]
 fn tell(function: &'static str, error: Error) -> i32 {
-    let errno = error.errno();
-    // It stays where it is, also when the thread gets room elsewhere by calls inside of calls.
-    let room = LAST_ERROR.get().or_else(hazard::text);
-    if let Some(mut room) = room {
-        // SAFETY: the buffer is this thread's, and no reference into it outlives this function; C callers hold its
-        // address and know that the next failure changes the text.
+    let text = hazard::text().map_or(c"there was no memory to say what has failed (ENOMEM)".as_ptr(), |mut room| {
+        // SAFETY: this thread's, and no reference into it outlives this function; C callers hold its address and know that
+        // the next failure changes the text.
         write(unsafe { room.as_mut() }, function, &error);
-    }
-    LAST_ERROR.set(room);
-    errno
+        room.as_ptr().cast_const().cast()
+    });
+    LAST_ERROR.set(text);
+    error.errno()
 }
 
 fn write(buffer: &mut [u8; TEXT], function: &str, error: &Error) {
@@ -131,7 +128,7 @@ fn write(buffer: &mut [u8; TEXT], function: &str, error: &Error) {
 
 /// The text's address: valid as long as the thread lives.
 pub(super) fn last_error() -> *const c_char {
-    LAST_ERROR.get().map_or(c"".as_ptr(), |text| text.as_ptr().cast_const().cast())
+    LAST_ERROR.get()
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub(crate) use count::Count;
 use owner::Owner;
 pub(crate) use owner::{Fate, ThreadNumber};
 #[cfg(not(loom))]
+use texts::Text;
+#[cfg(not(loom))]
 pub(crate) use texts::{TEXT, text};
 
 /// Cells per record: the calls that one thread can have open at once before it needs a second record.
@@ -74,14 +76,14 @@ pub(crate) struct Record {
     remembered: [AtomicPtr<()>; PLACES],
 }
 
-/// A page of records and the way to the next page. All zeros is an empty one.
+/// A page of records, the way to the next one, and texts. All zeros is an empty one.
 #[repr(C)]
 struct Chunk {
     records: [Record; RECORDS],
     next: AtomicPtr<Chunk>,
-    /// `TEXT` bytes for each record, once one of them is wanted.
+    /// One for each record, on pages that nobody touches before there is something to say.
     #[cfg(not(loom))]
-    texts: AtomicPtr<u8>,
+    texts: [Text; RECORDS],
 }
 
 /// All the records, and what the process knows about itself.
@@ -449,7 +451,7 @@ static REGISTRY: Registry = Registry {
             }
         }; RECORDS],
         next: AtomicPtr::new(std::ptr::null_mut()),
-        texts: AtomicPtr::new(std::ptr::null_mut()),
+        texts: [const { Text::new() }; RECORDS],
     },
     last_number: AtomicU32::new(1),
     process: AtomicU32::new(0),
@@ -476,7 +478,7 @@ loom::lazy_static! {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Chunk>() == 4096);
+const _: () = assert!(std::mem::offset_of!(Chunk, texts) <= 4096);
 
 /// How many records there are, claimed or not.
 #[cfg(all(test, not(loom)))]
