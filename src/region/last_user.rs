@@ -17,7 +17,7 @@ use crate::error::{Error, NameError, Result};
 use crate::mem::forks;
 use crate::sys::Errno;
 use crate::sys::file::{self, Kind, OpenMode, Status};
-use crate::sys::lock::{self, Mode};
+use crate::sys::lock::{self, Held, Mode};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::Path;
@@ -82,8 +82,10 @@ impl Options {
         let failed = |errno| failure("fcntl", name, errno);
         let home = Home::of(self, found.directory, found.path).map_err(failed)?;
         let user = LastUser::new(found.file, Some(home)).map_err(failed)?;
-        if !user.is_dead().map_err(failed)? {
-            return self.enter(user, found).map_err(failed);
+        match user.others().map_err(failed)? {
+            Others::Use => return self.enter(user, found).map_err(failed),
+            Others::Remove => return Ok(Entry::Gone),
+            Others::Nothing => {}
         }
         match user.leave() {
             Ok(_) => Ok(Entry::Gone),
@@ -116,6 +118,14 @@ impl Options {
         let remedy = " any more: its users are dead, and what they have left is its owner's to remove";
         Error::NotThere { file: name.into(), remedy }
     }
+}
+
+/// What others do with a file that goes with its last user.
+enum Others {
+    Use,
+    /// One has found it dead. He may be killed before it is gone, and it is dead all the same.
+    Remove,
+    Nothing,
 }
 
 /// A share in a file that goes with its last user; dropping it gives the share back, and removes the name if it was
@@ -155,10 +165,14 @@ impl LastUser {
         Ok(LastUser { lock: Some(Kept::new(own)?), home, forks })
     }
 
-    /// Whether nobody uses the file, asked before entering.
-    fn is_dead(&self) -> Result<bool, Errno> {
+    /// What others do with the file, asked before entering.
+    fn others(&self) -> Result<Others, Errno> {
         let lock = self.lock().ok_or(Errno::EBADF)?;
-        Ok(lock::in_the_way(lock, Mode::Exclusive, USED, 1)?.is_none())
+        Ok(match lock::in_the_way(lock, Mode::Exclusive, USED, 1)? {
+            Some(Held { mode: Mode::Shared, .. }) => Others::Use,
+            Some(Held { mode: Mode::Exclusive, .. }) => Others::Remove,
+            None => Others::Nothing,
+        })
     }
 
     /// Locks the byte with the other users; false when somebody is about to remove the name.
