@@ -60,7 +60,7 @@ impl Consumer {
         if let Some(popped) = self.pop_at_once(place, buffer.again()) {
             return popped;
         }
-        let length = self.first(place, timeout)?;
+        let length = self.first_after_a_look(place, timeout)?;
         let size = buffer.length() as u64;
         let copied = match buffer.first(length) {
             // While a byte of it may be missing, the message stays.
@@ -163,11 +163,7 @@ impl Consumer {
     /// The length of the first message, waiting for one; on a side with many members it is this member's turn then.
     #[inline(always)]
     fn first<P: Place>(&mut self, place: &P, timeout: Option<Duration>) -> Result<u64> {
-        if self.peeked.is_some() {
-            return Err(Failure::misused("has a message peeked by this handle already; consume or cancel first"));
-        }
-        self.side.check_locks::<P>()?;
-        if !self.side.is_many() {
+        if !self.side.is_many() && self.peeked.is_none() {
             loop {
                 match self.side.message(place)? {
                     Ok(length) => return Ok(length),
@@ -175,6 +171,15 @@ impl Consumer {
                     Err(_) => {}
                 }
             }
+        }
+        self.first_after_a_look(place, timeout)
+    }
+
+    /// The same, where nothing was found at once.
+    #[inline(always)]
+    fn first_after_a_look<P: Place>(&mut self, place: &P, timeout: Option<Duration>) -> Result<u64> {
+        if self.peeked.is_some() {
+            return Err(Failure::misused("has a message peeked by this handle already; consume or cancel first"));
         }
         if P::HAS_LOCKS { self.first_slowly(place, timeout) } else { Err(Failure::Access) }
     }
