@@ -3,7 +3,7 @@
 //!
 //! A first child is led through the operation instruction by instruction, which tells where it comes by. Then for each of
 //! these places a fresh child runs into a breakpoint there, and is killed. Every place is each instruction each time that
-//! it comes by, but of one in a loop that goes round more often the first and the last five times; that is when
+//! it comes by, but of one in a loop that goes round more often the first and the last two times; that is when
 //! MAPSHARE_EVERY_STEP is set. Else it is its first and its last time, and of these one in ten, in a debug build one in 240.
 
 #![cfg(target_arch = "x86_64")]
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// So many of the first times that an instruction comes by are places, and so many of the last.
-const TIMES: usize = 5;
+const TIMES: usize = 2;
 /// So often in a row survivors may be late at one place, since the machine was busy with something else.
 const PATIENCE: usize = 30;
 
