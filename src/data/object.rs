@@ -110,14 +110,20 @@ impl Kind {
         self.identity(memory)
     }
 
-    /// Whether such an object stands there; perhaps no when it is hard to tell.
+    /// Whether such an object stands there, with these `checked_options`; perhaps no when it is hard to tell.
     #[inline(always)]
-    pub(super) fn stands<M: Memory>(self, memory: &M, identity: Identity) -> bool {
-        let options = u64::from(identity.options) | u64::from(checksum(self.0, identity)) << 32;
-        // ORDER: Acquire, partner create. LAYOUT: little-endian, as `identity` reads it.
+    pub(super) fn stands<M: Memory>(self, memory: &M, length: u64, checked_options: u64) -> bool {
+        // ORDER: Acquire, partner create.
         memory.is_u64(HEAD, self.0, Acquire)
-            && memory.is_u64(LENGTH, identity.length, Relaxed)
-            && memory.is_u64(OPTIONS, options, Relaxed)
+            && memory.is_u64(LENGTH, length, Relaxed)
+            && memory.is_u64(OPTIONS, checked_options, Relaxed)
+    }
+
+    /// The options, and the check behind them.
+    #[inline(always)]
+    pub(super) const fn checked_options(self, identity: Identity) -> u64 {
+        // LAYOUT: little-endian, as `identity` reads it.
+        identity.options as u64 | (checksum(self.0, identity) as u64) << 32
     }
 
     /// `attach`, of one that was attached to before: it does not come and go.
@@ -197,9 +203,9 @@ fn halves(word: u64) -> [u32; 2] {
 
 /// Tells damage, not intent: whoever may write the bytes can write a checksum too.
 #[inline(always)]
-fn checksum(head: u64, identity: Identity) -> u32 {
+const fn checksum(head: u64, identity: Identity) -> u32 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mixed = (head ^ identity.length.rotate_left(32)).wrapping_mul(ODD) ^ u64::from(identity.options);
+    let mixed = (head ^ identity.length.rotate_left(32)).wrapping_mul(ODD) ^ identity.options as u64;
     (mixed.wrapping_mul(ODD) >> 32) as u32
 }
 

@@ -21,6 +21,17 @@ const FEWEST_SLOTS: u64 = if cfg!(loom) { 2 } else { 4 };
 /// So many bytes small values may take together for having more slots than four.
 const SLOT_BYTES: u64 = 4096;
 
+/// The `checked_options` of a cell by its value's length, up to a line.
+static OF_A_LINE: [u64; LINE as usize + 1] = {
+    let mut all = [0; LINE as usize + 1];
+    let mut length = 0;
+    while length <= LINE {
+        all[length as usize] = CELL.checked_options(Identity { length, options: MOST_SLOTS as u32 });
+        length += 1;
+    }
+    all
+};
+
 /// What never changes about a cell, checked.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
@@ -117,8 +128,12 @@ impl<'a, M: Memory + Liveness> Slots<'a, M> {
     /// The same if it has that shape, for which the memory is long enough.
     #[inline(always)]
     pub(in crate::data) fn of_shape(shape: Shape, memory: &'a M) -> Option<Slots<'a, M>> {
-        let identity = Identity { length: shape.value_length, options: shape.slots as u32 };
-        CELL.stands(memory, identity).then_some(Slots { memory, shape })
+        let Shape { value_length, slots, .. } = shape;
+        let options = match value_length {
+            ..=LINE => OF_A_LINE[value_length as usize],
+            length => CELL.checked_options(Identity { length, options: slots as u32 }),
+        };
+        CELL.stands(memory, value_length, options).then_some(Slots { memory, shape })
     }
 
     /// Copies the last value out and gives its version.
