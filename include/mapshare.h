@@ -1597,8 +1597,8 @@ int mapshare_cell_wait(struct mapshare_region *region, uint64_t offset, uint64_t
  *                  of capacity + 16, rounded up to 64; so what is in it may be more bytes than capacity. It lies in
  *                  one piece: where it would go over the ring's end, what is left there is passed over. So one of
  *                  more than half of capacity may have to wait in an empty queue until a consumer comes by and passes
- *                  that too. Where nobody waits for anybody, as in a program of one thread, let capacity be twice the
- *                  longest message and more.
+ *                  that too, and then each one after it has to, a short one as well. Where nobody waits for anybody, as
+ *                  in a program of one thread, let capacity be twice the longest message and more.
  * @return The bytes, a multiple of 64, or
  *   -EINVAL: capacity is 0.
  *   -ERANGE: capacity is more than 2^56.
@@ -1650,7 +1650,8 @@ int mapshare_queue_init(struct mapshare_region *region, uint64_t offset, uint64_
  *   -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT: as mapshare_mutex_init.
  *
  * Threads: any. Signals: not in a handler. Processes: any number; a dead one's place is taken over.
- * Fork: the child opens handles of its own; those of its parent are -EBADF there, and are closed all the same.
+ * Fork: the child opens handles of its own. Its parent's are -EBADF there, in mapshare_queue_close as well, which lets
+ * go of them all the same; until then the child cannot unmap the region.
  */
 int mapshare_queue_open(struct mapshare_region *region,
                         uint64_t offset,
@@ -1676,10 +1677,12 @@ int mapshare_queue_open(struct mapshare_region *region,
  *   -EPIPE:  mapshare_queue_end was called.
  *   -EBUSY:  another call is under way on this handle.
  *   -EDEADLK: the thread has a reservation open by another handle, or this is a handler that interrupted it pushing.
- *   -EBADMSG: the queue is damaged.
+ *   -EBADMSG: the queue is damaged. A producer who is single sees that only where it has to look: bytes that were
+ *            filled with zeros under it take messages that nobody gets.
  *   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock; -ENOMEM only where a side has many members.
  *
- * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2), membarrier(2).
+ * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns; what befalls the queue's bytes while it
+ * sleeps is noticed within 100 ms. Source: futex(2), membarrier(2).
  */
 int mapshare_queue_push(struct mapshare_queue *queue, const void *message, size_t length, int64_t timeout_ns);
 
@@ -1703,7 +1706,8 @@ int mapshare_queue_push(struct mapshare_queue *queue, const void *message, size_
  *   -EBADMSG: the queue is damaged.
  *   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock; -ENOMEM only where a side has many members.
  *
- * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2), membarrier(2).
+ * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns, as mapshare_queue_push.
+ * Source: futex(2), membarrier(2).
  */
 int64_t mapshare_queue_pop(struct mapshare_queue *queue, void *buffer, size_t capacity, int64_t timeout_ns);
 
@@ -1714,7 +1718,8 @@ int64_t mapshare_queue_pop(struct mapshare_queue *queue, void *buffer, size_t ca
  * @param queue        A producer's handle.
  * @param length       The message's bytes at the most.
  * @param timeout_ns   How long to wait for room, in nanoseconds; 0 = only try, < 0 = for ever.
- * @param ret_pointer  Receives the address of the first byte, a multiple of 8. It is good until the commit or cancel.
+ * @param ret_pointer  Receives the address of the first byte, a multiple of 8. It is good until the commit or cancel;
+ *                     in a queue of many producers no longer than the thread lives, whose end gives it up.
  *                     A page that the file loses meanwhile takes writes that go nowhere, as with mapshare_view.
  * @return 0, -EINVAL also when ret_pointer is NULL, and all codes of mapshare_queue_push.
  *
@@ -1732,7 +1737,8 @@ int mapshare_queue_reserve(struct mapshare_queue *queue, size_t length, int64_t 
  *   -EINVAL: no reservation is open, it is shorter, or the handle is a consumer's.
  *   -EPERM:  the queue is one of many producers, and another thread has reserved.
  *   -EBUSY:  another call is under way on this handle.
- *   -ENXIO, -ENOSPC, -EIO: pages of the reservation were lost meanwhile; it stays open.
+ *   -ENXIO, -ENOSPC, -EIO: pages of the reservation were lost meanwhile, and what was written there with them. It stays
+ *            open: once mapshare_refresh has put back what the file has, write the message anew, or cancel.
  *
  * Threads: the one that reserved; any, one at a time, when the producer is single. Signals: not in a handler.
  */
@@ -1744,7 +1750,8 @@ int mapshare_queue_commit(struct mapshare_queue *queue, size_t length);
  *
  * @param queue        A consumer's handle.
  * @param timeout_ns   How long to wait for a message, in nanoseconds; 0 = only try, < 0 = for ever.
- * @param ret_pointer  Receives the address of the first byte, a multiple of 8. It is good until the consume or cancel.
+ * @param ret_pointer  Receives the address of the first byte, a multiple of 8. It is good until the consume or cancel;
+ *                     in a queue of many consumers no longer than the thread lives, whose end puts it back.
  *                     A page that the file loses meanwhile reads as zeros, as with mapshare_view.
  * @return The message's bytes, 0 or more, -EINVAL also when ret_pointer is NULL, and all codes of mapshare_queue_pop
  *   but -EMSGSIZE.
@@ -1773,7 +1780,7 @@ int mapshare_queue_consume(struct mapshare_queue *queue);
  *
  * @param queue  The handle.
  * @return 0, -EBADF when it is not an open handle of this process, -EBUSY when another call is under way on it, or
- *   -ENXIO, -ENOSPC, -EIO when the queue's bytes are not there any more.
+ *   -ENXIO, -ENOSPC, -EIO when the queue's bytes are not there any more, but nothing is reserved or peeked then either.
  *
  * Threads: any, one at a time. Signals: not in a handler.
  */

@@ -139,7 +139,7 @@ pub enum Error {
     },
     /// Another call is in the object that this one would have to wait for, and that may not end before this one does.
     #[error(
-        "the {kind} is in use by a call that sleeps in it, or that this one was made from inside of; try again later"
+        "the {kind} is in use by another call, which sleeps in it, is another thread's, or is what this one was made from inside of; try again later"
     )]
     InUse {
         /// What the token stands for.
@@ -453,7 +453,7 @@ pub enum Error {
     /// Something that concerns others was asked of a copy-on-write region.
     #[error(
         "the region is MAPSHARE_COPY_ON_WRITE, so that others do not see what is done in it, nor wake who sleeps there; \
-         open it MAPSHARE_READ_WRITE"
+         open it MAPSHARE_READ_WRITE, or MAPSHARE_READ_ONLY to look only"
     )]
     NotShared,
     /// The kernel refused a call that nothing here foresaw.

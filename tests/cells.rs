@@ -28,7 +28,7 @@ fn a_cell_never_published_reads_as_zeros_of_version_0() {
         region.fill(AT + 128, cell_bytes(10) - 128, 0xEE).unwrap();
         region.init_cell(AT, 10).unwrap();
         assert_eq!(region.read_cell(AT, 10), Ok((0, vec![0; 10])));
-        refused(region.wait_cell(AT, 0, 0), ETIMEDOUT, &[]);
+        refused(region.wait_cell(AT, 0, 0), ETIMEDOUT, &["cell", "no newer value"]);
     }
 }
 

@@ -142,7 +142,7 @@ fn a_signal_ends_the_wait_for_a_side_whose_turn_another_thread_has() {
         interrupted(|| other_producer.end());
         interrupted(|| other_consumer.pop(-1));
         let ended = thread::scope(|scope| scope.spawn(|| other_producer.end()).join().unwrap());
-        refused(ended, ETIMEDOUT, &[]);
+        refused(ended, ETIMEDOUT, &["another producer has a reservation open"]);
         refused(other_producer.end(), EDEADLK, &[]);
         producer.commit(3).unwrap();
         consumer.consume().unwrap();

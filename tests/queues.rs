@@ -53,7 +53,7 @@ fn messages_come_out_whole_and_in_order() {
             lengths.iter().for_each(|length| producer.push(&pattern(number, *length), 0).unwrap());
             lengths.iter().for_each(|length| assert_eq!(consumer.pop(0), Ok(pattern(number, *length))));
         }
-        refused(consumer.pop(0), ETIMEDOUT, &[]);
+        refused(consumer.pop(0), ETIMEDOUT, &["queue", "no message"]);
         let state = producer.info().unwrap();
         assert_eq!((state.messages, state.bytes, state.capacity), (0, 0, 256));
         assert_eq!((state.pushed, state.popped, state.producers, state.consumers), (3000, 3000, 1, 1));
@@ -103,7 +103,7 @@ fn a_full_queue_times_out_and_goes_on_once_there_is_room() {
         let (mut producer, mut consumer) = both(region);
         producer.push(&[1; 50], 0).unwrap();
         producer.push(&[2; 30], 0).unwrap();
-        refused(producer.push(&[3; 30], 0), ETIMEDOUT, &[]);
+        refused(producer.push(&[3; 30], 0), ETIMEDOUT, &["no room for one in one piece"]);
         refused(producer.push(&[3; 30], 1_000_000), ETIMEDOUT, &[]);
         region.write(AT + PRODUCERS_ASLEEP, &[0; 4]).unwrap();
         thread::scope(|scope| {

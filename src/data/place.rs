@@ -123,7 +123,7 @@ impl<W: Holder> InRegion<W> {
             Failure::OutOfRange { needed } => {
                 Error::OutOfRange { offset, length: needed, limit: words.mapping().length() }
             }
-            Failure::TimedOut => Error::TimedOut,
+            Failure::TimedOut => Error::Object { kind: self.kind, offset, problem: Problem::OutOfTime },
             Failure::Interrupted => Error::Interrupted,
         }
     }

@@ -20,7 +20,9 @@ pub enum Problem {
     #[error("exists already; use it, or, once nobody does any more, fill its bytes with zeros first to start anew")]
     Exists,
     /// It was made by a library that lays it out otherwise.
-    #[error("has layout {0:#x} (version and word size), which this library does not speak; use the one that made it")]
+    #[error(
+        "has layout {0:#x} (version and word size), which this library does not speak; use the one that made it, or, if it was damaged, fill its bytes with zeros and make it anew"
+    )]
     OtherVersion(u32),
     /// Another process is at it and does not come to an end.
     #[error("is being made by another process, which does not get on with it; try again later")]
@@ -43,12 +45,22 @@ pub enum Problem {
         /// The owner's thread, likewise.
         thread: u32,
     },
+    /// What was waited for has not come in the time given.
+    #[error(
+        "gave nothing in the time given: no message, no room for one in one piece, no newer value, or no turn while another has it; wait longer, or look who should bring it"
+    )]
+    OutOfTime,
+    /// Another producer did not commit in the time that the end of a queue waits.
+    #[error(
+        "cannot be ended while another producer has a reservation open; have it committed or cancelled, then call again"
+    )]
+    Reserved,
     /// The calling thread does not hold it.
     #[error("is not held by this thread; the thread that locks one unlocks it")]
     NotHeld,
     /// What was read from it cannot be.
     #[error(
-        "is damaged: {part} is {found:#x}; make it anew: close its handles everywhere, fill its bytes with zeros, then call its init function"
+        "is damaged: {part} is {found:#x}; make it anew: once nobody uses it any more, and a queue's handles are closed everywhere, fill its bytes with zeros, then call its init function"
     )]
     Damaged {
         /// Which part.
@@ -97,7 +109,9 @@ pub enum Problem {
     )]
     OfAnotherThread,
     /// A handle that the parent of this process has opened.
-    #[error("was opened before this process was forked off; open it here, and close the parent's handle")]
+    #[error(
+        "was opened before this process was forked off, and here its handle can only be closed, which is done although this is said; open one in this process"
+    )]
     OfTheParent,
     /// Operations in an order that has no meaning.
     #[error("{0}")]
@@ -119,7 +133,7 @@ impl Problem {
             Problem::RoleTaken(_) => Errno::EBUSY,
             Problem::TooLong { .. } | Problem::BufferTooSmall { .. } => Errno::EMSGSIZE,
             Problem::OfTheParent => Errno::EBADF,
-            Problem::StillHeld { .. } => Errno::ETIMEDOUT,
+            Problem::StillHeld { .. } | Problem::OutOfTime | Problem::Reserved => Errno::ETIMEDOUT,
             Problem::Ended => Errno::EPIPE,
         }
     }

@@ -63,8 +63,8 @@ impl From<QueueInfo> for mapshare_queue_state {
 ///                  of capacity + 16, rounded up to 64; so what is in it may be more bytes than capacity. It lies in
 ///                  one piece: where it would go over the ring's end, what is left there is passed over. So one of
 ///                  more than half of capacity may have to wait in an empty queue until a consumer comes by and passes
-///                  that too. Where nobody waits for anybody, as in a program of one thread, let capacity be twice the
-///                  longest message and more.
+///                  that too, and then each one after it has to, a short one as well. Where nobody waits for anybody, as
+///                  in a program of one thread, let capacity be twice the longest message and more.
 /// @return The bytes, a multiple of 64, or
 ///   -EINVAL: capacity is 0.
 ///   -ERANGE: capacity is more than 2^56.
@@ -123,7 +123,8 @@ pub extern "C" fn mapshare_queue_init(region: *mut mapshare_region, offset: u64,
 ///   -ENXIO, -ENOSPC, -EIO, -EOPNOTSUPP, -ENOLCK, -ENOENT: as mapshare_mutex_init.
 ///
 /// Threads: any. Signals: not in a handler. Processes: any number; a dead one's place is taken over.
-/// Fork: the child opens handles of its own; those of its parent are -EBADF there, and are closed all the same.
+/// Fork: the child opens handles of its own. Its parent's are -EBADF there, in mapshare_queue_close as well, which lets
+/// go of them all the same; until then the child cannot unmap the region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mapshare_queue_open(
     region: *mut mapshare_region,
@@ -171,10 +172,12 @@ pub unsafe extern "C" fn mapshare_queue_open(
 ///   -EPIPE:  mapshare_queue_end was called.
 ///   -EBUSY:  another call is under way on this handle.
 ///   -EDEADLK: the thread has a reservation open by another handle, or this is a handler that interrupted it pushing.
-///   -EBADMSG: the queue is damaged.
+///   -EBADMSG: the queue is damaged. A producer who is single sees that only where it has to look: bytes that were
+///            filled with zeros under it take messages that nobody gets.
 ///   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock; -ENOMEM only where a side has many members.
 ///
-/// Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2), membarrier(2).
+/// Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns; what befalls the queue's bytes while it
+/// sleeps is noticed within 100 ms. Source: futex(2), membarrier(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mapshare_queue_push(
     queue: *mut mapshare_queue,
@@ -214,7 +217,8 @@ pub unsafe extern "C" fn mapshare_queue_push(
 ///   -EBADMSG: the queue is damaged.
 ///   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock; -ENOMEM only where a side has many members.
 ///
-/// Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns. Source: futex(2), membarrier(2).
+/// Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns, as mapshare_queue_push.
+/// Source: futex(2), membarrier(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mapshare_queue_pop(
     queue: *mut mapshare_queue,
@@ -242,7 +246,8 @@ pub unsafe extern "C" fn mapshare_queue_pop(
 /// @param queue        A producer's handle.
 /// @param length       The message's bytes at the most.
 /// @param timeout_ns   How long to wait for room, in nanoseconds; 0 = only try, < 0 = for ever.
-/// @param ret_pointer  Receives the address of the first byte, a multiple of 8. It is good until the commit or cancel.
+/// @param ret_pointer  Receives the address of the first byte, a multiple of 8. It is good until the commit or cancel;
+///                     in a queue of many producers no longer than the thread lives, whose end gives it up.
 ///                     A page that the file loses meanwhile takes writes that go nowhere, as with mapshare_view.
 /// @return 0, -EINVAL also when ret_pointer is NULL, and all codes of mapshare_queue_push.
 ///
@@ -284,7 +289,8 @@ pub unsafe extern "C" fn mapshare_queue_reserve(
 ///   -EINVAL: no reservation is open, it is shorter, or the handle is a consumer's.
 ///   -EPERM:  the queue is one of many producers, and another thread has reserved.
 ///   -EBUSY:  another call is under way on this handle.
-///   -ENXIO, -ENOSPC, -EIO: pages of the reservation were lost meanwhile; it stays open.
+///   -ENXIO, -ENOSPC, -EIO: pages of the reservation were lost meanwhile, and what was written there with them. It stays
+///            open: once mapshare_refresh has put back what the file has, write the message anew, or cancel.
 ///
 /// Threads: the one that reserved; any, one at a time, when the producer is single. Signals: not in a handler.
 #[unsafe(no_mangle)]
@@ -302,7 +308,8 @@ pub extern "C" fn mapshare_queue_commit(queue: *mut mapshare_queue, length: usiz
 ///
 /// @param queue        A consumer's handle.
 /// @param timeout_ns   How long to wait for a message, in nanoseconds; 0 = only try, < 0 = for ever.
-/// @param ret_pointer  Receives the address of the first byte, a multiple of 8. It is good until the consume or cancel.
+/// @param ret_pointer  Receives the address of the first byte, a multiple of 8. It is good until the consume or cancel;
+///                     in a queue of many consumers no longer than the thread lives, whose end puts it back.
 ///                     A page that the file loses meanwhile reads as zeros, as with mapshare_view.
 /// @return The message's bytes, 0 or more, -EINVAL also when ret_pointer is NULL, and all codes of mapshare_queue_pop
 ///   but -EMSGSIZE.
@@ -360,7 +367,7 @@ pub extern "C" fn mapshare_queue_consume(queue: *mut mapshare_queue) -> c_int {
 ///
 /// @param queue  The handle.
 /// @return 0, -EBADF when it is not an open handle of this process, -EBUSY when another call is under way on it, or
-///   -ENXIO, -ENOSPC, -EIO when the queue's bytes are not there any more.
+///   -ENXIO, -ENOSPC, -EIO when the queue's bytes are not there any more, but nothing is reserved or peeked then either.
 ///
 /// Threads: any, one at a time. Signals: not in a handler.
 #[unsafe(no_mangle)]

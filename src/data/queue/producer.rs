@@ -148,7 +148,10 @@ impl Producer {
     pub(in crate::data) fn end(&mut self, place: &impl Place, timeout: Option<Duration>) -> Result<()> {
         self.cancel(place)?;
         let deadline = Deadline::after(timeout, place);
-        self.side.lock(place, deadline)?;
+        self.side.lock(place, deadline).map_err(|failure| match failure {
+            Failure::TimedOut => Failure::Is(Problem::Reserved),
+            failure => failure,
+        })?;
         // ORDER: Release, partner Consumer::find_or_end: every message before it.
         let ended = place.store_u32(ENDED, 1, Release);
         self.side.unlock(place)?;
