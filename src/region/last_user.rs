@@ -298,3 +298,21 @@ fn remove(directory: BorrowedFd, name: &CStr, file: BorrowedFd) -> Result<bool, 
         Err(errno) => Err(errno),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One who is taken for a user may be killed before `enter`, which then joins what was dead.
+    #[test]
+    fn who_removes_a_dead_file_is_not_taken_for_a_user() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let user = LastUser::new(file.as_file().as_fd(), None).unwrap();
+        assert!(matches!(user.others(), Ok(Others::Nothing)));
+        let other = file.reopen().unwrap();
+        lock::try_lock(other.as_fd(), Mode::Exclusive, USED, 1).unwrap();
+        assert!(matches!(user.others(), Ok(Others::Remove)));
+        lock::try_lock(other.as_fd(), Mode::Shared, USED, 1).unwrap();
+        assert!(matches!(user.others(), Ok(Others::Use)));
+    }
+}

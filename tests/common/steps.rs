@@ -3,8 +3,8 @@
 //!
 //! A first child is led through the operation instruction by instruction, which tells where it comes by. Then for each of
 //! these places a fresh child runs into a breakpoint there, and is killed. Every place is each instruction each time that
-//! it comes by, but of one in a loop that goes round more often the first and the last two times; that is when
-//! MAPSHARE_EVERY_STEP is set. Else it is its first and its last time, and of these one in ten, in a debug build one in 240.
+//! it comes by, but of one in a loop that goes round more often the first and the last five times; that is when
+//! MAPSHARE_EVERY_STEP is set. Else it is its first and its last time, and of these one in ten, in a debug build one in sixty.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// So many of the first times that an instruction comes by are places, and so many of the last.
-const TIMES: usize = 2;
+const TIMES: usize = 5;
 /// So often in a row survivors may be late at one place, since the machine was busy with something else.
 const PATIENCE: usize = 30;
 
@@ -156,7 +156,7 @@ impl<T, V: Verdict, P: Fn() -> T, O: Fn(&T), B: FnMut(), A: FnMut(Place) -> V> K
 }
 
 /// One place of so many is enough when not all are asked for. Unoptimised code has many times the instructions.
-const SAMPLE: usize = if cfg!(debug_assertions) { 240 } else { 10 };
+const SAMPLE: usize = if cfg!(debug_assertions) { 60 } else { 10 };
 
 fn is_all() -> bool {
     std::env::var_os("MAPSHARE_EVERY_STEP").is_some()
