@@ -94,7 +94,7 @@ fn publishes_at_once(region: *mut mapshare_region, offset: u64, value: Source, c
     let Some(open) = enter_at_once(region) else { return false };
     let Some(shape) = Cell::shape_for(value.length()) else { return false };
     let Some(words) = open.words_at_once(offset, shape.bytes) else { return false };
-    Cell::publish_at_once(words, shape, value, copying, open.caller())
+    Cell::publish_at_once(words, shape, value, copying, open.hazard().caller)
 }
 
 /// A publishing of more than a line, or that something is in the way of: as `read` of access.rs.
@@ -180,7 +180,7 @@ fn reads_at_once(region: *mut mapshare_region, offset: u64, value: Destination, 
     }
     let open = enter_at_once(region)?;
     let shape = Cell::shape_for(value.length())?;
-    Cell::read_at_once(open.words_at_once(offset, shape.bytes)?, shape, value, copying, open.caller())
+    Cell::read_at_once(open.words_at_once(offset, shape.bytes)?, shape, value, copying, open.hazard().caller)
 }
 
 /// As `publish`, for a reading.

@@ -94,7 +94,7 @@ pub extern "C" fn mapshare_mutex_init(region: *mut mapshare_region, offset: u64)
 pub extern "C" fn mapshare_mutex_lock(region: *mut mapshare_region, offset: u64, timeout_ns: i64) -> c_int {
     let locked = enter_at_once(region).and_then(|open| {
         let words = open.words_at_once(offset, Mutex::SIZE)?;
-        Some(Mutex::lock_at_once(words, open.caller()))
+        Some(Mutex::lock_at_once(words, open.hazard().caller))
     });
     match locked.unwrap_or(AtOnce::Hindered) {
         AtOnce::Done => 0,
@@ -146,7 +146,7 @@ pub extern "C" fn mapshare_mutex_recover(region: *mut mapshare_region, offset: u
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_mutex_unlock(region: *mut mapshare_region, offset: u64) -> c_int {
     let unlocked = enter_at_once(region)
-        .map(|open| Mutex::unlock_at_once(open.mapping(), offset, open.is_writable(), open.caller()));
+        .map(|open| Mutex::unlock_at_once(open.mapping(), offset, open.is_writable(), open.hazard().caller));
     match unlocked.unwrap_or(AtOnce::Hindered) {
         AtOnce::Done => 0,
         AtOnce::Doubtful => freed(region, offset),

@@ -44,14 +44,8 @@ pub(super) fn refusal(refused: Refused, token: Token, kind: &'static str) -> Err
     match refused {
         Refused::Stale => Error::StaleToken { token: token.0, kind },
         Refused::Busy => Error::InUse { kind },
-        Refused::NoMemory => no_record(),
+        Refused::NoMemory => Error::NoMemory { length: 4096, place: "to keep track of this thread's calls" },
     }
-}
-
-/// There is no memory for what a thread's calls are known by.
-#[cold]
-pub(super) fn no_record() -> Error {
-    Error::NoMemory { length: 4096, place: "to keep track of this thread's calls" }
 }
 
 /// Opens a file as a region: maps `length` bytes of it from `offset`, as the options say.

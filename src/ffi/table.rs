@@ -375,10 +375,10 @@ pub(crate) struct Entered<T: Kind> {
 }
 
 impl<T: Kind> Entered<T> {
-    /// The thread whose call it is.
+    /// What keeps the object.
     #[cfg(not(loom))]
-    pub(crate) fn caller(&self) -> Caller {
-        self.hazard.caller
+    pub(crate) fn hazard(&self) -> &Hazard {
+        &self.hazard
     }
 
     /// This call is going to sleep: until the value is dropped, `exclusive` answers `Busy` instead of waiting for it.

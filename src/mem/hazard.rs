@@ -54,7 +54,7 @@ const RECORDS: usize = if cfg!(loom) { 4 } else { 31 };
 /// The value of a cell that no call uses. No token is 0.
 const IDLE: u64 = 0;
 /// The value of the first cell of a record whose owner's calls may not take the short way: it has SIGBUS blocked, or
-/// `fence::light` is an instruction. No token is 1.
+/// another record too, or `fence::light` is an instruction. No token is 1.
 const HINDERED: u64 = 1;
 
 /// Cells of one thread, in lines that no other thread writes (128: processors fetch lines in pairs).
@@ -123,9 +123,14 @@ impl Record {
     }
 
     fn names(&self, token: u64) -> bool {
+        self.count(token) > 0
+    }
+
+    /// In how many cells the token stands.
+    fn count(&self, token: u64) -> usize {
         // ORDER: Acquire, partner: the Release stores in `Hazard`: when a cell has gone on to another value, everything
         // the call did with the object happened before.
-        self.cells.iter().any(|cell| cell.load(Ordering::Acquire) == token)
+        self.cells.iter().filter(|cell| cell.load(Ordering::Acquire) == token).count()
     }
 }
 
@@ -225,7 +230,8 @@ fn claim() -> Result<&'static Record, NoRecord> {
         if let Some(record) = take(mine) {
             let sigbus_blocked = before.unwrap_or_else(|| blocked.had_sigbus_blocked());
             record.sigbus_blocked.store(sigbus_blocked, Ordering::Relaxed); // ORDER: Relaxed, as above
-            if sigbus_blocked || !fence::light_is_free() {
+            // Where a call has another record of this thread's, the first cell of this one would not tell of it.
+            if sigbus_blocked || before.is_some() || !fence::light_is_free() {
                 // ORDER: Relaxed, names no object. If the cell is not idle, the record has been hindered before.
                 let _ = record.cells[0].compare_exchange(IDLE, HINDERED, Ordering::Relaxed, Ordering::Relaxed);
             }
@@ -352,6 +358,13 @@ impl Hazard {
         cell.store(token, Ordering::Release);
         fence::light();
         Ok(Hazard { cell, caller: Caller::of(record) })
+    }
+
+    /// In how many cells of the thread of that number the token stands that is published by this one.
+    pub(crate) fn calls_of(&self, number: ThreadNumber) -> usize {
+        // ORDER: Relaxed: this thread's own cell.
+        let token = self.cell.load(Ordering::Relaxed);
+        records().filter(|record| record.owner().number() == number).map(|record| record.count(token)).sum()
     }
 }
 

@@ -37,10 +37,11 @@ fn at_once<const LOCKS: bool, R>(
     act: impl FnOnce(&mut Member, Caller) -> Option<R>,
 ) -> Option<R> {
     let entered = QUEUES.enter_at_once(place, Token::from_handle(queue))?;
-    let caller = entered.caller();
-    let at_home = entered.use_at_home(caller);
-    let mut in_use: InUse<Member> = if LOCKS { at_home.or_else(|| entered.visit_at_once(caller)) } else { at_home }?;
-    act(&mut in_use, caller)
+    let hazard = entered.hazard();
+    // SAFETY: a handle's users all come by its token, which `enter_at_once` has published in the thread's first cell.
+    let at_home = unsafe { entered.use_at_home(hazard) };
+    let mut in_use: InUse<Member> = if LOCKS { at_home.or_else(|| entered.visit_at_once(hazard)) } else { at_home }?;
+    act(&mut in_use, hazard.caller)
 }
 
 #[inline(always)]
@@ -83,7 +84,8 @@ pub(super) fn with<R>(queue: *mut mapshare_queue, act: impl FnOnce(&mut Member) 
     let token = Token::from_handle(queue);
     let entered: Entered<OneUser<Member>> =
         QUEUES.enter(token).map_err(|refused| open::refusal(refused, token, "queue handle"))?;
-    let in_use: Option<InUse<Member>> = entered.use_now().map_err(|_| open::no_record())?;
+    // SAFETY: a handle's users all come by its token, which `enter` has published.
+    let in_use: Option<InUse<Member>> = unsafe { entered.use_now(entered.hazard()) };
     act(&mut *in_use.ok_or(Error::InUse { kind: "queue handle" })?)
 }
 

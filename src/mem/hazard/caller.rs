@@ -1,8 +1,6 @@
 //! The thread whose call it is, and what is kept for it where it is found in two loads, unlike a `thread_local!`.
 
-use super::Record;
-#[cfg(not(loom))]
-use super::ThreadNumber;
+use super::{Record, ThreadNumber};
 use crate::mem::atomic::Ordering;
 use crate::mem::current;
 use std::marker::PhantomData;
@@ -30,7 +28,6 @@ impl Caller {
     }
 
     /// Its number.
-    #[cfg(not(loom))]
     #[inline(always)]
     pub(crate) fn number(self) -> ThreadNumber {
         self.record.owner().number()

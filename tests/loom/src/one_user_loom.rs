@@ -3,7 +3,7 @@
 //! Bounds: two threads and four forced switches per run, or three and two; each tries to use the value once or twice.
 //! LOOM_MAX_PREEMPTIONS overrides the switches. Not in the model: users that end in the middle.
 
-use crate::mem::hazard;
+use crate::mem::hazard::{self, Hazard};
 use crate::mem::one_user::OneUser;
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -16,15 +16,26 @@ unsafe impl Send for Counter {}
 
 type Shared = OneUser<Counter>;
 
+/// What all its users publish.
+const TOKEN: u64 = 77;
+
+fn publish() -> Hazard {
+    Hazard::publish(TOKEN).expect("there are records enough")
+}
+
 /// One more, if nobody else uses it; whether nobody did.
 fn counts(counter: &Shared) -> bool {
-    let in_use = counter.use_now().expect("there are records enough");
+    let hazard = publish();
+    // SAFETY: the only value, and its only token.
+    let in_use = unsafe { counter.use_now(&hazard) };
     // SAFETY: the only user; loom checks it.
     in_use.is_some_and(|counter| counter.0.with_mut(|count| unsafe { *count += 1 }) == ())
 }
 
 fn value(counter: &Shared) -> u64 {
-    let in_use = counter.use_now().expect("there are records enough").expect("nobody else is there any more");
+    let hazard = publish();
+    // SAFETY: as above.
+    let in_use = unsafe { counter.use_now(&hazard) }.expect("nobody else is there any more");
     // SAFETY: as above.
     in_use.0.with(|count| unsafe { *count })
 }
@@ -63,11 +74,15 @@ fn of_three_that_come_first_one_is_at_home() {
 #[test]
 fn who_comes_while_it_is_in_use_is_told_so() {
     model(2, |counter| {
-        let mine = counter.use_now().expect("there are records enough").expect("nobody else is there yet");
+        let hazard = publish();
+        // SAFETY: as above.
+        let mine = unsafe { counter.use_now(&hazard) }.expect("nobody else is there yet");
+        assert!(!counts(counter), "not twice by one thread");
         let other = thread::spawn(move || counts(counter));
         assert!(!other.join().expect("no panic"));
-        assert!(!counts(counter), "not twice by one thread either");
+        assert!(!counts(counter), "nor when it is at home no more");
         drop(mine);
+        drop(hazard);
         assert!(counts(counter));
     });
 }
