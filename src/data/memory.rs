@@ -44,21 +44,22 @@ pub(super) trait Memory {
     /// Writes `desired` where `expected` stands, and gives what stood there. SeqCst.
     fn compare_swap_u64(&self, offset: u64, expected: u64, desired: u64) -> Result<u64, Fault>;
 
-    /// Whether `expected` stands there; perhaps no when the word cannot be had.
+    /// Whether zero stands there; perhaps no when the word cannot be had.
     #[inline(always)]
-    fn is_u32(&self, offset: u64, expected: u32, order: Ordering) -> bool {
-        self.load_u32(offset, order) == Ok(expected)
+    fn is_zero_u32(&self, offset: u64, order: Ordering) -> bool {
+        self.load_u32(offset, order) == Ok(0)
     }
     /// Whether `expected` stands there; perhaps no when the word cannot be had.
     #[inline(always)]
     fn is_u64(&self, offset: u64, expected: u64, order: Ordering) -> bool {
         self.load_u64(offset, order) == Ok(expected)
     }
-    /// Adds `by` to a word that nobody else writes. Relaxed.
+    /// Puts a value into a word, released, and adds `by` to the next one, which nobody else writes.
     #[inline(always)]
-    fn bump_u64(&self, offset: u64, by: u64) -> Result<(), Fault> {
-        let value = self.load_u64(offset, Ordering::Relaxed)?;
-        self.store_u64(offset, value.wrapping_add(by), Ordering::Relaxed)
+    fn store_and_bump(&self, offset: u64, value: u64, by: u64) -> Result<(), Fault> {
+        self.store_u64(offset, value, Ordering::Release)?;
+        let count = self.load_u64(offset + WORD, Ordering::Relaxed)?;
+        self.store_u64(offset + WORD, count.wrapping_add(by), Ordering::Relaxed)
     }
 
     /// Copies bytes in, in no order.
@@ -75,6 +76,9 @@ pub(super) trait Memory {
     /// Says that the byte at `offset` is about to be written, which may make that faster.
     #[inline(always)]
     fn expect_write(&self, _offset: u64) {}
+    /// Says that the byte at `offset` will be read next, likewise.
+    #[inline(always)]
+    fn expect_read(&self, _offset: u64) {}
     /// Copies the message out whose record stands at `offset`, if it has at most `most` bytes and the buffer has room for it:
     /// its length, or else the word that stands there, which is read once.
     #[inline(always)]

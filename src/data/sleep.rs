@@ -81,5 +81,5 @@ fn announce<M: Memory>(memory: &M, asleep: u64) -> Result<u32> {
 pub(super) fn wake<M: Memory>(memory: &M, asleep: u64) -> Result<()> {
     memory.light_fence();
     // ORDER: Relaxed behind the light fence, partner announce.
-    if memory.is_u32(asleep, 0, Relaxed) { Ok(()) } else { Ok(memory.rouse(asleep)?) }
+    if memory.is_zero_u32(asleep, Relaxed) { Ok(()) } else { Ok(memory.rouse(asleep)?) }
 }

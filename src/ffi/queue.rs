@@ -1,6 +1,7 @@
 //! Queues of messages.
 
 mod handle;
+mod otherwise;
 
 use super::guard::{Returned, guard};
 use super::open::{self, enter};
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::mem::one_user::OneUser;
 use crate::region::{Destination, Region, Source};
 use crate::{Consumer, Pinned, Producer, Queue, QueueInfo, Sides};
-use handle::{Member, QUEUES, consumer, consumer_at_once, otherwise, producer, producer_at_once, with};
+use handle::{Member, QUEUES, consumer_at_once, producer, producer_at_once, with};
 use std::ffi::{c_int, c_void};
 
 /// mapshare_queue_init flags: one producer at a time, which saves it a lock.
@@ -187,15 +188,11 @@ pub unsafe extern "C" fn mapshare_queue_push(
 ) -> c_int {
     // SAFETY: the caller vouches for `length` bytes; NULL is refused before they are used.
     let source = unsafe { Source::from_raw(message.cast(), length) };
-    if producer_at_once::<false, _>(queue, |it, caller| it.push_at_once(source, caller)).is_some() {
-        return 0;
+    match producer_at_once::<false, _>(queue, |it, caller| it.push_at_once(source, caller)) {
+        Some(others) if others.sleep => otherwise::wake_consumers(queue),
+        Some(_) => 0,
+        None => otherwise::push(queue, source, timeout_ns),
     }
-    let looks = Queue::looks(timeout_ns);
-    let in_turn = move || producer_at_once::<true, _>(queue, |it, caller| it.push_in_turn(source, caller, looks));
-    otherwise(in_turn, "mapshare_queue_push", move || {
-        check("message", message, length)?;
-        producer(queue, |producer| producer.push_from(source, options::timeout(timeout_ns)))
-    })
 }
 
 /// Takes the first message out and copies it. When this process is killed in the middle, the message is either still
@@ -227,17 +224,12 @@ pub unsafe extern "C" fn mapshare_queue_pop(
     timeout_ns: i64,
 ) -> i64 {
     // SAFETY: the caller vouches for `capacity` bytes; NULL is refused before they are used.
-    let buffer_of = move || unsafe { Destination::from_raw(buffer.cast(), capacity) };
-    let looks = Queue::looks(timeout_ns);
-    let given = consumer_at_once::<false, _>(queue, |it, caller| it.pop_at_once(buffer_of(), caller, looks));
-    if let Some(length) = given {
-        return length.cast_signed();
+    let mut buffer = unsafe { Destination::from_raw(buffer.cast(), capacity) };
+    match consumer_at_once::<false, _>(queue, |it, caller| it.pop_at_once(buffer.again(), caller)) {
+        Some((length, others)) if others.sleep => otherwise::wake_producers(queue, length.cast_signed()),
+        Some((length, _)) => length.cast_signed(),
+        None => otherwise::pop(queue, buffer, timeout_ns),
     }
-    let in_turn = move || consumer_at_once::<true, _>(queue, |it, caller| it.pop_in_turn(buffer_of(), caller, looks));
-    otherwise(in_turn, "mapshare_queue_pop", move || {
-        check("buffer", buffer, capacity)?;
-        consumer(queue, |consumer| consumer.pop_into(buffer_of(), options::timeout(timeout_ns)))
-    })
 }
 
 /// Finds room for a message inside the queue, to be filled in place and sent by mapshare_queue_commit. Nobody sees it
@@ -261,23 +253,13 @@ pub unsafe extern "C" fn mapshare_queue_reserve(
 ) -> c_int {
     // SAFETY: the caller vouches for it, and it is not NULL when there is an address.
     let give = move |address: *mut u8| unsafe { ret_pointer.write(address.cast()) };
-    let (size, looks) = (length as u64, Queue::looks(timeout_ns));
     let there = if ret_pointer.is_null() { std::ptr::null_mut() } else { queue };
-    let given = producer_at_once::<false, _>(there, |it, caller| it.reserve_at_once::<false>(size, caller, looks));
+    let given = producer_at_once::<false, _>(there, |it, caller| it.reserve_at_once::<false>(length as u64, caller, 0));
     if let Some(address) = given {
         give(address);
         return 0;
     }
-    let in_turn =
-        move || producer_at_once::<true, _>(there, |it, caller| it.reserve_at_once::<true>(size, caller, looks));
-    otherwise(
-        move || in_turn().map(give),
-        "mapshare_queue_reserve",
-        move || {
-            check("ret_pointer", ret_pointer.cast(), 1)?;
-            producer(queue, |producer| producer.reserve(size, options::timeout(timeout_ns))).map(give)
-        },
-    )
+    otherwise::reserve(queue, length as u64, timeout_ns, ret_pointer)
 }
 
 /// Sends what was written into a reservation.
@@ -296,11 +278,11 @@ pub unsafe extern "C" fn mapshare_queue_reserve(
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_queue_commit(queue: *mut mapshare_queue, length: usize) -> c_int {
     let size = length as u64;
-    if producer_at_once::<false, _>(queue, |it, caller| it.commit_at_once::<false>(size, caller)).is_some() {
-        return 0;
+    match producer_at_once::<false, _>(queue, |it, caller| it.commit_at_once::<false>(size, caller)) {
+        Some(others) if others.sleep => otherwise::wake_consumers(queue),
+        Some(_) => 0,
+        None => otherwise::commit(queue, size),
     }
-    let in_turn = move || producer_at_once::<true, _>(queue, |it, caller| it.commit_at_once::<true>(size, caller));
-    otherwise(in_turn, "mapshare_queue_commit", move || producer(queue, |producer| producer.commit(size)))
 }
 
 /// Looks at the first message inside the queue, which mapshare_queue_consume takes out. In a queue of many consumers the
@@ -326,21 +308,12 @@ pub unsafe extern "C" fn mapshare_queue_peek(
         unsafe { ret_pointer.write(address.cast()) };
         length
     };
-    let looks = Queue::looks(timeout_ns);
     let there = if ret_pointer.is_null() { std::ptr::null_mut() } else { queue };
-    let given = consumer_at_once::<false, _>(there, |it, caller| it.peek_at_once::<false>(caller, looks));
+    let given = consumer_at_once::<false, _>(there, |it, caller| it.peek_at_once::<false>(caller, 0));
     if let Some(message) = given {
         return give(message).good();
     }
-    let in_turn = move || consumer_at_once::<true, _>(there, |it, caller| it.peek_at_once::<true>(caller, looks));
-    otherwise(
-        move || in_turn().map(give),
-        "mapshare_queue_peek",
-        move || {
-            check("ret_pointer", ret_pointer.cast(), 1)?;
-            consumer(queue, |consumer| consumer.peek(options::timeout(timeout_ns))).map(give)
-        },
-    )
+    otherwise::peek(queue, timeout_ns, ret_pointer)
 }
 
 /// Takes the message out that mapshare_queue_peek has found.
@@ -356,11 +329,11 @@ pub unsafe extern "C" fn mapshare_queue_peek(
 /// Threads: the one that peeked; any, one at a time, when the consumer is single. Signals: not in a handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn mapshare_queue_consume(queue: *mut mapshare_queue) -> c_int {
-    if consumer_at_once::<false, _>(queue, |it, caller| it.consume_at_once::<false>(caller)).is_some() {
-        return 0;
+    match consumer_at_once::<false, _>(queue, |it, caller| it.consume_at_once::<false>(caller)) {
+        Some(others) if others.sleep => otherwise::wake_producers(queue, 0) as c_int,
+        Some(_) => 0,
+        None => otherwise::consume(queue),
     }
-    let in_turn = move || consumer_at_once::<true, _>(queue, |it, caller| it.consume_at_once::<true>(caller));
-    otherwise(in_turn, "mapshare_queue_consume", move || consumer(queue, Consumer::consume))
 }
 
 /// Gives up a reservation, or puts a peeked message back. Nothing happens when there is none.
@@ -396,7 +369,7 @@ pub unsafe extern "C" fn mapshare_queue_info(
     state_size: usize,
 ) -> c_int {
     guard("mapshare_queue_info", move || {
-        check("ret_state", ret_state.cast(), 1)?;
+        check("ret_state", ret_state.is_null())?;
         if state_size == 0 {
             return Err(Error::Contradiction("state_size is 0; pass sizeof *ret_state"));
         }
@@ -467,6 +440,7 @@ fn pin(region: &Region, offset: u64) -> Result<Pinned> {
     region.pin(offset, length)
 }
 
-fn check(argument: &'static str, pointer: *const c_void, length: usize) -> Result<()> {
-    if pointer.is_null() && length > 0 { Err(Error::NullArgument(argument)) } else { Ok(()) }
+/// EINVAL: the caller has passed NULL.
+fn check(argument: &'static str, is_null: bool) -> Result<()> {
+    if is_null { Err(Error::NullArgument(argument)) } else { Ok(()) }
 }

@@ -5,6 +5,7 @@
 
 use super::buffer::{Copying, Destination, Source};
 use super::guard::{self, Word};
+use super::hazard;
 use super::layout::queue::{COMMITTED, WORD, record_bytes};
 use super::span::Span;
 use super::word::Words;
@@ -37,6 +38,12 @@ impl<'a> Direct<'a> {
         self.writable == self.length
     }
 
+    /// These bytes if they may be written, otherwise none.
+    #[inline(always)]
+    pub(crate) fn writable(self) -> Direct<'a> {
+        Direct { length: self.writable, ..self }
+    }
+
     /// The address of `length` bytes at `at`, if they lie within the first `limit`.
     #[inline(always)]
     fn find(self, at: u64, length: u64, limit: u64) -> Option<*mut u8> {
@@ -64,6 +71,13 @@ impl<'a> Direct<'a> {
         self.word(at, self.length).is_some_and(|at| unsafe { W::is(at, expected) })
     }
 
+    /// Whether zero stands there.
+    #[inline(always)]
+    pub(crate) fn is_zero<W: Word>(self, at: u64) -> bool {
+        // SAFETY: as in `load`.
+        self.word(at, self.length).is_some_and(|at| unsafe { W::is_zero(at) })
+    }
+
     /// Puts a value there, released only.
     #[inline(always)]
     pub(crate) fn put<W: Word>(self, at: u64, value: W) -> bool {
@@ -78,11 +92,12 @@ impl<'a> Direct<'a> {
         self.word(at, self.writable).is_some_and(|at| unsafe { W::store(at, value) }.is_ok())
     }
 
-    /// Adds to a word that nobody else writes.
+    /// Puts a value there, released only, and adds to the next word, which nobody else writes.
     #[inline(always)]
-    pub(crate) fn bump<W: Word>(self, at: u64, by: W) -> bool {
-        // SAFETY: as in `load`, and writable.
-        self.word(at, self.writable).is_some_and(|at| unsafe { W::bump(at, by) })
+    pub(crate) fn put_and_bump<W: Word>(self, at: u64, value: W, by: W) -> bool {
+        let Some(both) = self.find(at, 2 * size_of::<W>() as u64, self.writable) else { return false };
+        // SAFETY: as in `load`, and writable; so is the next one.
+        at.is_multiple_of(size_of::<W>() as u64) && unsafe { W::put_and_bump(both.cast(), value, by) }
     }
 
     /// Puts `desired` where `expected` stands; what stood there.
@@ -103,14 +118,16 @@ impl<'a> Direct<'a> {
     /// Puts a queue's record there: zeros in the word behind it, its bytes and, released, its own word.
     #[inline(always)]
     pub(crate) fn put_record(self, at: u64, word: u64, bytes: Source, how: Copying) -> bool {
-        // Then no sum overflows.
-        if bytes.length as u64 > self.writable || !at.is_multiple_of(WORD) {
+        // Room for the longest record of such a message, so that no sum overflows.
+        let room = self.writable.checked_sub(3 * WORD).and_then(|room| room.checked_sub(at));
+        if room.is_none_or(|room| bytes.length as u64 > room) || !at.is_multiple_of(WORD) {
+            hazard::seldom();
             return false;
         }
         let record = record_bytes(bytes.length as u64);
-        let Some(start) = self.find(at, record + WORD, self.writable) else { return false };
+        let start = self.address.wrapping_add(at as usize);
         let behind = start.wrapping_add(record as usize).cast::<u64>();
-        // SAFETY: as in `load`, and writable: all of it was found to be there, and records are as aligned as words.
+        // SAFETY: as in `load`, and writable: all of it is there, and records are as aligned as words.
         let is_clear = unsafe { u64::put(behind, 0) };
         let message = start.wrapping_add(WORD as usize);
         // SAFETY: as above; the caller's buffer is as long.
@@ -145,6 +162,12 @@ impl<'a> Direct<'a> {
     #[inline(always)]
     pub(crate) fn expect_write(self, at: u64) {
         guard::expect_write(self.address.wrapping_add(at as usize));
+    }
+
+    /// The byte at `at` will be read next: see `guard::expect_read`.
+    #[inline(always)]
+    pub(crate) fn expect_read(self, at: u64) {
+        guard::expect_read(self.address.wrapping_add(at as usize));
     }
 
     #[inline(always)]

@@ -4,6 +4,7 @@
 //! be handed out; and it is counted, so that `settle` does not make anybody forget a page that this one has not met.
 
 use super::atomic::Ordering;
+use super::direct::Direct;
 use super::view::View;
 use super::word::Words;
 
@@ -11,17 +12,37 @@ use super::word::Words;
 pub struct Pinned {
     view: View,
     is_writable: bool,
+    /// The same bytes, found once: the view keeps them where they are.
+    direct: Direct<'static>,
 }
+
+// SAFETY: as a view does; `direct` says the same by numbers.
+unsafe impl Send for Pinned {}
+// SAFETY: as above; accesses bear races.
+unsafe impl Sync for Pinned {}
 
 impl Pinned {
     pub(crate) fn new(view: View, is_writable: bool) -> Pinned {
         view.mapping().users_outside.fetch_add(1, Ordering::Relaxed); // ORDER: Relaxed: inside a call on the region
-        Pinned { view, is_writable }
+        let direct = Direct::new(view.as_ptr(), view.len() as u64, is_writable);
+        Pinned { view, is_writable, direct }
     }
 
     #[inline(always)]
     pub(crate) fn words(&self) -> Words<'_> {
         Words::of(self.view.mapping(), self.view.span(), self.is_writable)
+    }
+
+    /// `words().direct()`.
+    #[inline(always)]
+    pub(crate) fn direct(&self) -> Direct<'_> {
+        self.direct
+    }
+
+    /// `words().stand()`.
+    #[inline(always)]
+    pub(crate) fn stand(&self) -> bool {
+        self.view.mapping().lost.is_nothing()
     }
 
     /// The address of the byte at `at`, which is one of these, or of their end.

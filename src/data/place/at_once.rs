@@ -11,7 +11,7 @@ use super::{ALIGNMENT, participant, unlock_patiently};
 use crate::mem::atomic::{Ordering, fence};
 use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::direct::Direct;
-use crate::mem::hazard::Caller;
+use crate::mem::hazard::{self, Caller};
 use crate::mem::mapping::Mapping;
 use crate::mem::pinned::Pinned;
 use crate::mem::word::{Word, Words};
@@ -26,6 +26,11 @@ type Result<T> = core::result::Result<T, Fault>;
 /// Where the words of an object come from: by value, so that they are not kept where nobody asks for them.
 pub(in crate::data) trait Origin<'a>: Copy {
     fn words(self) -> Words<'a>;
+
+    fn direct(self) -> Direct<'a>;
+
+    /// Whether no page of the region stands as zeros for one that was lost.
+    fn stand(self) -> bool;
 }
 
 impl<'a> Origin<'a> for Words<'a> {
@@ -33,12 +38,32 @@ impl<'a> Origin<'a> for Words<'a> {
     fn words(self) -> Words<'a> {
         self
     }
+
+    #[inline(always)]
+    fn direct(self) -> Direct<'a> {
+        Words::direct(&self)
+    }
+
+    #[inline(always)]
+    fn stand(self) -> bool {
+        Words::stand(&self)
+    }
 }
 
 impl<'a> Origin<'a> for &'a Pinned {
     #[inline(always)]
     fn words(self) -> Words<'a> {
         Pinned::words(self)
+    }
+
+    #[inline(always)]
+    fn direct(self) -> Direct<'a> {
+        Pinned::direct(self)
+    }
+
+    #[inline(always)]
+    fn stand(self) -> bool {
+        Pinned::stand(self)
     }
 }
 
@@ -51,6 +76,8 @@ pub(in crate::data) struct AtOnce<'a, O, const LOCKS: bool> {
     caller: Caller,
     /// How often it still looks once more.
     looks: Cell<u32>,
+    /// Without `LOCKS`: somebody sleeps who is to be woken, after the call, so that nothing is called in its midst.
+    sleepers: Cell<bool>,
 }
 
 impl<'a, O: Origin<'a>, const LOCKS: bool> AtOnce<'a, O, LOCKS> {
@@ -58,12 +85,23 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> AtOnce<'a, O, LOCKS> {
     /// more for what is not there yet. None where pages were lost.
     #[inline(always)]
     pub(in crate::data) fn new(origin: O, copying: Copying, caller: Caller, looks: u32) -> Option<Self> {
-        let words = origin.words();
-        let (stand, bytes) = (words.stand(), words.direct());
-        if !stand {
+        Self::of(origin, origin.direct(), copying, caller, looks)
+    }
+
+    /// `new`, of bytes that were looked at.
+    #[inline(always)]
+    pub(in crate::data) fn of(
+        origin: O,
+        bytes: Direct<'a>,
+        copying: Copying,
+        caller: Caller,
+        looks: u32,
+    ) -> Option<Self> {
+        if !origin.stand() {
+            hazard::seldom();
             return None;
         }
-        Some(AtOnce { origin, bytes, copying, caller, looks: Cell::new(looks) })
+        Some(AtOnce { origin, bytes, copying, caller, looks: Cell::new(looks), sleepers: Cell::new(false) })
     }
 
     /// `new`, where all that has to be looked at.
@@ -74,10 +112,16 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> AtOnce<'a, O, LOCKS> {
         if is_fit { Self::new(origin, copying, caller, 0) } else { None }
     }
 
+    /// Whether the caller has to wake somebody.
+    #[inline(always)]
+    pub(in crate::data) fn has_sleepers(&self) -> bool {
+        self.sleepers.get()
+    }
+
     /// Whether everything that was done stands: no page was lost meanwhile.
     #[inline(always)]
     pub(in crate::data) fn has_stayed_intact(&self) -> bool {
-        self.origin.words().stand()
+        self.origin.stand()
     }
 }
 
@@ -175,8 +219,8 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     }
 
     #[inline(always)]
-    fn is_u32(&self, offset: u64, expected: u32, _: Ordering) -> bool {
-        self.bytes.is(offset, expected)
+    fn is_zero_u32(&self, offset: u64, _: Ordering) -> bool {
+        self.bytes.is_zero::<u32>(offset)
     }
 
     #[inline(always)]
@@ -185,8 +229,8 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     }
 
     #[inline(always)]
-    fn bump_u64(&self, offset: u64, by: u64) -> Result<()> {
-        done(self.bytes.bump(offset, by))
+    fn store_and_bump(&self, offset: u64, value: u64, by: u64) -> Result<()> {
+        done(self.bytes.put_and_bump(offset, value, by))
     }
 
     #[inline(always)]
@@ -207,6 +251,11 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     #[inline(always)]
     fn expect_write(&self, offset: u64) {
         self.bytes.expect_write(offset);
+    }
+
+    #[inline(always)]
+    fn expect_read(&self, offset: u64) {
+        self.bytes.expect_read(offset);
     }
 
     #[inline(always)]
@@ -265,7 +314,12 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
 
     #[inline(always)]
     fn rouse(&self, offset: u64) -> Result<()> {
-        rouse(self.origin, offset);
+        if LOCKS {
+            rouse(self.origin, offset);
+        } else {
+            hazard::seldom();
+            self.sleepers.set(true);
+        }
         Ok(())
     }
 }

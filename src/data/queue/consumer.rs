@@ -3,17 +3,25 @@
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
 use super::super::sleep::{self, Waiting};
+use super::pace::Pace;
 use super::ring::{QUEUE, QueueInfo};
 use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
-use crate::mem::atomic::Ordering::Acquire;
+use crate::mem::atomic::Ordering::{Acquire, Relaxed};
 use crate::mem::buffer::Destination;
+use crate::mem::hazard::seldom;
 use crate::mem::layout::queue::*;
+use std::mem::replace;
 use std::time::Duration;
+
+/// So far ahead of what it has read a consumer asks for what it will read next: farther is no faster, and takes lines from the
+/// producer that are not written yet.
+const AHEAD: u64 = 128;
 
 /// A consumer of a queue.
 pub(in crate::data) struct Consumer {
     side: Side<Consuming>,
+    pace: Pace,
     /// The length of the message that is being looked at.
     peeked: Option<u64>,
 }
@@ -33,7 +41,7 @@ impl Consumer {
     /// # Errors
     /// EBUSY: the role is single and taken. EBADMSG, EPROTONOSUPPORT, ERANGE.
     pub(in crate::data) fn open(place: &impl Place) -> Result<Consumer> {
-        let mut consumer = Consumer { side: Side::join(place)?, peeked: None };
+        let mut consumer = Consumer { side: Side::join(place)?, pace: Pace::default(), peeked: None };
         match if consumer.side.is_many() { Ok(()) } else { consumer.side.take_over(place) } {
             Ok(()) => Ok(consumer),
             Err(failure) => {
@@ -57,6 +65,7 @@ impl Consumer {
         timeout: Option<Duration>,
     ) -> Result<u64> {
         let mut buffer = buffer;
+        self.poll(place);
         if let Some(popped) = self.pop_at_once(place, buffer.again()) {
             return popped;
         }
@@ -78,18 +87,16 @@ impl Consumer {
         Ok(length)
     }
 
-    /// `pop` where there is nothing to be looked at first but the message, waiting for one for a moment; None where there is.
+    /// `pop` where the message is there and nothing is to be looked at but that; None where it is not.
     #[inline(always)]
-    pub(in crate::data) fn pop_at_once<P: Place>(&mut self, place: &P, mut buffer: Destination) -> Option<Result<u64>> {
+    pub(in crate::data) fn pop_at_once<P: Place>(&mut self, place: &P, buffer: Destination) -> Option<Result<u64>> {
         if self.side.is_many() || self.peeked.is_some() {
+            seldom();
             return None;
         }
-        let length = loop {
-            match place.take_record(RING + self.side.position, self.side.longest(), buffer.again()).ok()? {
-                Ok(length) => break length,
-                Err(word) if word != 0 || !place.spins(1) => return None,
-                Err(_) => {}
-            }
+        let Ok(Ok(length)) = place.take_record(RING + self.side.position, self.side.longest(), buffer) else {
+            seldom();
+            return None;
         };
         // While a byte of it may be missing, the message stays.
         place.check(self.offset(), length).ok()?;
@@ -141,6 +148,14 @@ impl Consumer {
         self.side.quit(place).and(cancelled)
     }
 
+    /// Wakes the producers that sleep.
+    ///
+    /// # Errors
+    /// Those of an access.
+    pub(in crate::data) fn wake_others(&self, place: &impl Place) -> Result<()> {
+        sleep::wake(place, Consuming::OTHERS_ASLEEP)
+    }
+
     /// How the queue does.
     ///
     /// # Errors
@@ -163,16 +178,39 @@ impl Consumer {
     /// The length of the first message, waiting for one; on a side with many members it is this member's turn then.
     #[inline(always)]
     fn first<P: Place>(&mut self, place: &P, timeout: Option<Duration>) -> Result<u64> {
-        if !self.side.is_many() && self.peeked.is_none() {
-            loop {
-                match self.side.message(place)? {
-                    Ok(length) => return Ok(length),
-                    Err(word) if word != 0 || !place.spins(1) => break,
-                    Err(_) => {}
-                }
-            }
+        self.poll(place);
+        if !self.side.is_many()
+            && self.peeked.is_none()
+            && let Ok(length) = self.side.message(place)?
+        {
+            return Ok(length);
         }
         self.first_after_a_look(place, timeout)
+    }
+
+    /// Looks until something stands at the cursor of a side that is single, as long as the place has time for it.
+    #[inline(always)]
+    fn poll<P: Place>(&mut self, place: &P) {
+        // A patient one has its own way to wait.
+        if !P::IS_PATIENT && !self.side.is_many() {
+            let mut looked = false;
+            while place.is_u64(RING + self.side.position, 0, Acquire) && self.waits(place, &mut looked) {}
+        }
+    }
+
+    /// Lets some time pass before the next look at the message at the cursor, if there is to be one.
+    #[inline(always)]
+    fn waits(&mut self, place: &impl Place, looked: &mut bool) -> bool {
+        let moments = if replace(looked, true) { 1 } else { self.rest(place) };
+        place.spins(moments)
+    }
+
+    /// How many moments there are until the second look.
+    #[cold]
+    #[inline(never)]
+    fn rest(&mut self, place: &impl Place) -> u64 {
+        // ORDER: Relaxed: this side's own; where it is somebody else's number, the rest is too long or too short.
+        place.load_u64(Consuming::COUNT, Relaxed).map_or(1, |popped| self.pace.moments(popped))
     }
 
     /// The same, where nothing was found at once.
@@ -187,9 +225,12 @@ impl Consumer {
     /// Takes the first message out, which has this length.
     #[inline(always)]
     fn take(&mut self, place: &impl Place, length: u64) -> Result<()> {
-        let (cursor, position) = (self.side.cursor, self.side.position);
-        self.side.step(record_bytes(length));
-        self.side.store_cursor(place, 1).inspect_err(|_| (self.side.cursor, self.side.position) = (cursor, position))
+        self.side.pass(place, record_bytes(length))?;
+        let next = self.side.position + AHEAD;
+        if next < self.side.ring {
+            place.expect_read(RING + next);
+        }
+        Ok(())
     }
 
     /// What follows a message that was taken out, and is so whatever becomes of this.
@@ -262,6 +303,6 @@ impl Consumer {
 
     /// Whether the producers' cursor, as they have stored it, is past this side's.
     fn is_behind(&self, tail: u64) -> bool {
-        tail.wrapping_sub(self.side.cursor).cast_signed() > 0
+        tail.wrapping_sub(self.side.cursor()).cast_signed() > 0
     }
 }

@@ -26,6 +26,7 @@
 //! | with a mutex or a role | what the next one takes over |
 
 mod consumer;
+mod pace;
 mod producer;
 mod ring;
 mod side;
@@ -35,7 +36,7 @@ use super::place::{AtOnce, InRegion, check_alignment};
 use crate::error::{Error, Problem, Result};
 use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::fence;
-use crate::mem::hazard::Caller;
+use crate::mem::hazard::{self, Caller};
 use crate::mem::layout;
 use crate::mem::pinned::Pinned;
 use crate::mem::presence::Membership;
@@ -146,18 +147,33 @@ impl Seat {
     /// sides that are single.
     #[inline(always)]
     fn at_once<const LOCKS: bool>(&self, caller: Caller, looks: u32) -> Option<AtOnce<'_, &Pinned, LOCKS>> {
-        // That they may be written and that there are the first of them was found when it was opened; known here, it is not
-        // asked for each access.
-        let words = self.place.holder.words();
-        if !words.is_writable() || words.length() < Queue::HEADER {
+        // That there are the first of them was found when it was opened; known here, it is not asked for each access.
+        let bytes = self.place.holder.direct().writable();
+        if bytes.length() < Queue::HEADER {
+            hazard::seldom();
             return None;
         }
         if !self.at_once.lasts() {
+            hazard::seldom();
             return None;
         }
         // Those who are single take the shortest way, with short messages only.
         let copying = if LOCKS { Copying::Any } else { Copying::Short };
-        AtOnce::new(&self.place.holder, copying, caller, looks)
+        AtOnce::of(&self.place.holder, bytes, copying, caller, looks)
+    }
+}
+
+/// The members of the other side, once something was done for them.
+#[derive(Clone, Copy)]
+pub(crate) struct Others {
+    /// Some sleep, and are still to be woken: by `wake_others`.
+    pub(crate) sleep: bool,
+}
+
+impl Others {
+    #[inline(always)]
+    fn of<const LOCKS: bool>(place: &AtOnce<'_, &Pinned, LOCKS>) -> Others {
+        Others { sleep: place.has_sleepers() }
     }
 }
 
@@ -208,11 +224,12 @@ impl Producer {
     }
 
     /// `push_from` of a short message, if there is room that is known, and nothing at all is in its way; otherwise it is to be
-    /// done by `push_in_turn`.
+    /// done by `push_in_turn`. Others that sleep are still to be woken then.
     #[inline(always)]
-    pub(crate) fn push_at_once(&mut self, message: Source, caller: Caller) -> Option<()> {
+    pub(crate) fn push_at_once(&mut self, message: Source, caller: Caller) -> Option<Others> {
         let place = self.seat.at_once::<false>(caller, 0).filter(|_| !message.is_null())?;
-        self.member.push_at_once(&place, message).map(drop)
+        self.member.push_at_once(&place, message)?.ok()?;
+        Some(Others::of(&place))
     }
 
     /// `push_from`, if there is room after so many looks more, and nothing at all is in its way; otherwise it is to be done by
@@ -238,10 +255,15 @@ impl Producer {
 
     /// `commit`, likewise.
     #[inline(always)]
-    pub(crate) fn commit_at_once<const LOCKS: bool>(&mut self, length: u64, caller: Caller) -> Option<()> {
+    pub(crate) fn commit_at_once<const LOCKS: bool>(&mut self, length: u64, caller: Caller) -> Option<Others> {
         let place = self.seat.at_once::<LOCKS>(caller, 0).filter(|_| self.member.has_reservation())?;
         let committed = self.member.commit(&place, length).is_ok();
-        (committed || !self.member.has_reservation()).then_some(())
+        (committed || !self.member.has_reservation()).then_some(Others::of(&place))
+    }
+
+    /// Wakes the consumers that sleep. One that is not woken looks by itself.
+    pub(crate) fn wake_others(&mut self, caller: Caller) -> Option<()> {
+        self.member.wake_others(&self.seat.at_once::<true>(caller, 0)?).ok()
     }
 
     /// Room for a message of `length` bytes, as the address of its first byte, a multiple of 8; others see it once it is
@@ -343,14 +365,15 @@ impl Consumer {
         self.run(|member, place| member.pop(place, buffer, timeout))
     }
 
-    /// `pop_into` of a short message, if there is one after so many looks more, as `push_at_once`.
+    /// `pop_into` of a short message that is there, as `push_at_once`.
     #[inline(always)]
-    pub(crate) fn pop_at_once(&mut self, buffer: Destination, caller: Caller, looks: u32) -> Option<u64> {
-        let place = self.seat.at_once::<false>(caller, looks).filter(|_| !buffer.is_null())?;
-        self.member.pop_at_once(&place, buffer)?.ok()
+    pub(crate) fn pop_at_once(&mut self, buffer: Destination, caller: Caller) -> Option<(u64, Others)> {
+        let place = self.seat.at_once::<false>(caller, 0).filter(|_| !buffer.is_null())?;
+        let length = self.member.pop_at_once(&place, buffer)?.ok()?;
+        Some((length, Others::of(&place)))
     }
 
-    /// `pop_into`, as `push_in_turn`.
+    /// `pop_into`, if there is a message after so many looks more, as `push_in_turn`.
     #[inline(always)]
     pub(crate) fn pop_in_turn(&mut self, buffer: Destination, caller: Caller, looks: u32) -> Option<u64> {
         let place = self.seat.at_once::<true>(caller, looks).filter(|_| !buffer.is_null())?;
@@ -367,10 +390,15 @@ impl Consumer {
 
     /// `consume`, likewise.
     #[inline(always)]
-    pub(crate) fn consume_at_once<const LOCKS: bool>(&mut self, caller: Caller) -> Option<()> {
+    pub(crate) fn consume_at_once<const LOCKS: bool>(&mut self, caller: Caller) -> Option<Others> {
         let place = self.seat.at_once::<LOCKS>(caller, 0).filter(|_| self.member.is_looking())?;
         let consumed = self.member.consume(&place).is_ok();
-        (consumed || !self.member.is_looking()).then_some(())
+        (consumed || !self.member.is_looking()).then_some(Others::of(&place))
+    }
+
+    /// Wakes the producers that sleep, likewise.
+    pub(crate) fn wake_others(&mut self, caller: Caller) -> Option<()> {
+        self.member.wake_others(&self.seat.at_once::<true>(caller, 0)?).ok()
     }
 
     /// The first message, waiting for one: the address of its first byte, a multiple of 8, and its length. If the side has

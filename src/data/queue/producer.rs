@@ -8,6 +8,7 @@ use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::mem::buffer::Source;
+use crate::mem::hazard::seldom;
 use crate::mem::layout::queue::*;
 use std::time::Duration;
 
@@ -20,9 +21,9 @@ pub(in crate::data) struct Producer {
     side: Side<Producing>,
     /// The cursor up to which the ring is free, as far as is known: the consumers' and the ring's length.
     limit: u64,
-    /// A record of so many bytes, and the word behind it, are known to find room in one piece at the cursor; 0 where there
-    /// is something else to be looked at first.
-    room: u64,
+    /// Up to this position the ring is known to have room in one piece, and for a word behind it; 0 where there is something
+    /// else to be looked at first.
+    end: u64,
     /// The length of the reservation that is open.
     reserved: Option<u64>,
 }
@@ -33,7 +34,7 @@ impl Producer {
     /// # Errors
     /// EBUSY: the role is single and taken. EBADMSG, EPROTONOSUPPORT, ERANGE.
     pub(in crate::data) fn open(place: &impl Place) -> Result<Producer> {
-        let mut producer = Producer { side: Side::join(place)?, limit: 0, room: 0, reserved: None };
+        let mut producer = Producer { side: Side::join(place)?, limit: 0, end: 0, reserved: None };
         match if producer.side.is_many() { Ok(()) } else { producer.find_tail(place) } {
             Ok(()) => Ok(producer),
             Err(failure) => {
@@ -68,8 +69,8 @@ impl Producer {
             return Err(failure);
         }
         if !self.side.is_many() {
-            let in_one_piece = self.free().min(self.side.ring - self.side.position);
-            self.room = in_one_piece.saturating_sub(WORD);
+            let in_one_piece = (self.side.position + self.free()).min(self.side.ring);
+            self.end = in_one_piece.saturating_sub(WORD);
         }
         self.sent(place)
     }
@@ -78,19 +79,25 @@ impl Producer {
     #[inline(always)]
     pub(in crate::data) fn push_at_once(&mut self, place: &impl Place, message: Source) -> Option<Result<()>> {
         let length = message.length() as u64;
-        if length > self.side.capacity || record_bytes(length) > self.room {
+        if length > self.side.capacity {
+            seldom();
+            return None;
+        }
+        let after = self.side.position + record_bytes(length);
+        if after > self.end {
+            seldom();
             return None;
         }
         // ORDER: Relaxed, as in `finds_room`.
-        if !place.is_u32(ENDED, 0, Relaxed) {
+        if !place.is_zero_u32(ENDED, Relaxed) {
+            seldom();
             return None;
         }
         place.put_record(RING + self.side.position, COMMITTED | length, message).ok()?;
-        self.room -= record_bytes(length);
-        self.side.step_within(record_bytes(length));
+        self.side.position = after;
         // The consumers have these lines since they read what stood there.
-        if self.room > AHEAD {
-            place.expect_write(RING + self.side.position + AHEAD);
+        if after + AHEAD < self.end {
+            place.expect_write(RING + after + AHEAD);
         }
         Some(self.sent(place))
     }
@@ -169,6 +176,14 @@ impl Producer {
         self.side.quit(place).and(cancelled)
     }
 
+    /// Wakes the consumers that sleep.
+    ///
+    /// # Errors
+    /// Those of an access.
+    pub(in crate::data) fn wake_others(&self, place: &impl Place) -> Result<()> {
+        sleep::wake(place, Producing::OTHERS_ASLEEP)
+    }
+
     /// How the queue does.
     ///
     /// # Errors
@@ -191,7 +206,7 @@ impl Producer {
     /// Finds room for a message, waiting for it; on a side with many members it is this member's turn then.
     #[inline(always)]
     fn find_room<P: Place>(&mut self, place: &P, length: u64, timeout: Option<Duration>) -> Result<()> {
-        self.room = 0;
+        self.end = 0;
         if self.reserved.is_some() {
             return Err(Failure::misused("has a reservation of this handle already; commit or cancel it first"));
         }
@@ -218,7 +233,7 @@ impl Producer {
     #[inline(always)]
     fn finds_room(&mut self, place: &impl Place, length: u64) -> Result<bool> {
         // ORDER: Relaxed: it is set by a producer, under the mutex if there are many.
-        if !place.is_u32(ENDED, 0, Relaxed) && place.load_u32(ENDED, Relaxed)? != 0 {
+        if !place.is_zero_u32(ENDED, Relaxed) && place.load_u32(ENDED, Relaxed)? != 0 {
             return Err(Failure::Is(Problem::Ended));
         }
         let record = record_bytes(length);
@@ -271,7 +286,7 @@ impl Producer {
 
     #[inline(always)]
     fn free(&self) -> u64 {
-        self.limit.wrapping_sub(self.side.cursor)
+        self.limit.wrapping_sub(self.side.cursor())
     }
 
     /// Asks the consumers' cursor.
@@ -279,7 +294,7 @@ impl Producer {
     fn look_at_head(&mut self, place: &impl Place) -> Result<()> {
         // ORDER: Acquire, partner store_cursor: consumers have read what they have passed.
         let head = place.load_u64(Consuming::CURSOR, Acquire)?;
-        let unread = self.side.cursor.wrapping_sub(head);
+        let unread = self.side.cursor().wrapping_sub(head);
         if !head.is_multiple_of(WORD) || unread > self.side.ring - WORD {
             return Err(Failure::damaged("the consumers' cursor", head));
         }
@@ -336,7 +351,7 @@ impl Producer {
     /// before he stored the cursor.
     fn find_tail(&mut self, place: &impl Place) -> Result<()> {
         self.side.take_over(place)?;
-        let stored = self.side.cursor;
+        let stored = self.side.cursor();
         let mut messages = 0;
         for _ in 0..2 {
             match self.side.message(place)? {
@@ -347,7 +362,7 @@ impl Producer {
                 Err(word) => match self.side.other(word)? {
                     Other::Padding => self.side.step_over_padding(),
                     Other::Nothing => {
-                        if self.side.cursor != stored {
+                        if self.side.cursor() != stored {
                             self.side.store_cursor(place, messages)?;
                         }
                         return self.look_at_head(place);
@@ -355,6 +370,6 @@ impl Producer {
                 },
             }
         }
-        Err(Failure::damaged("the producers' cursor, which is too far back", self.side.cursor))
+        Err(Failure::damaged("the producers' cursor, which is too far back", self.side.cursor()))
     }
 }

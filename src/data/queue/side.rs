@@ -47,9 +47,10 @@ pub(super) struct Side<R> {
     pub(super) capacity: u64,
     /// The ring's bytes.
     pub(super) ring: u64,
-    pub(super) cursor: u64,
-    /// The cursor's offset in the ring, which `cursor % ring` would be.
+    /// The cursor's offset in the ring.
     pub(super) position: u64,
+    /// The cursor at the ring's beginning, the last time that it was there.
+    lap: u64,
     many: bool,
     /// The thread that has the lock, while this member has it.
     locked_by: u32,
@@ -73,8 +74,8 @@ impl<R: Role> Side<R> {
         Ok(Side {
             capacity,
             ring,
-            cursor: 0,
             position: 0,
+            lap: 0,
             many,
             locked_by: 0,
             member: enroll::<P, R>(place, many)?,
@@ -139,12 +140,12 @@ impl<R: Role> Side<R> {
     pub(super) fn take_over(&mut self, place: &impl Place) -> Result<()> {
         // ORDER: Acquire, partner store_cursor.
         let cursor = place.load_u64(R::CURSOR, Acquire)?;
-        if cursor != self.cursor {
+        if cursor != self.cursor() {
             if !cursor.is_multiple_of(WORD) {
                 return Err(Failure::damaged("a cursor, which is a multiple of 8", cursor));
             }
-            self.cursor = cursor;
             self.position = cursor % self.ring;
+            self.lap = cursor - self.position;
         }
         Ok(())
     }
@@ -185,18 +186,28 @@ impl<R: Role> Side<R> {
         if next == self.ring { 0 } else { next }
     }
 
+    /// How many bytes were passed since the queue began.
+    #[inline(always)]
+    pub(super) fn cursor(&self) -> u64 {
+        self.lap.wrapping_add(self.position)
+    }
+
     /// Steps over so many bytes.
     #[inline(always)]
     pub(super) fn step(&mut self, bytes: u64) {
-        self.position = self.after(bytes);
-        self.cursor = self.cursor.wrapping_add(bytes);
+        self.position += bytes;
+        if self.position == self.ring {
+            self.position = 0;
+            self.lap = self.lap.wrapping_add(self.ring);
+        }
     }
 
-    /// Steps over so many bytes, behind which the ring does not end.
+    /// Steps over a message whose record has so many bytes, and tells the others. Where that fails, it has not.
     #[inline(always)]
-    pub(super) fn step_within(&mut self, bytes: u64) {
-        self.position += bytes;
-        self.cursor = self.cursor.wrapping_add(bytes);
+    pub(super) fn pass(&mut self, place: &impl Place, bytes: u64) -> Result<()> {
+        let (position, lap) = (self.position, self.lap);
+        self.step(bytes);
+        self.store_cursor(place, 1).inspect_err(|_| (self.position, self.lap) = (position, lap))
     }
 
     /// Steps to the ring's end.
@@ -207,10 +218,10 @@ impl<R: Role> Side<R> {
     /// Tells the others where this side stands, so many messages later.
     #[inline(always)]
     pub(super) fn store_cursor(&self, place: &impl Place, messages: u64) -> Result<()> {
-        // ORDER: Release, partners take_over and Producer::look_at_head: what was read or written before it.
-        place.store_u64(R::CURSOR, self.cursor, Release)?;
-        // This side's alone, under the mutex if it has many members.
-        Ok(place.bump_u64(R::COUNT, messages)?)
+        const { assert!(R::COUNT == R::CURSOR + WORD) };
+        // ORDER: Release, partners take_over and Producer::look_at_head: what was read or written before it. The count is this
+        // side's alone, under the mutex if it has many members.
+        Ok(place.store_and_bump(R::CURSOR, self.cursor(), messages)?)
     }
 }
 

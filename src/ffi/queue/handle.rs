@@ -3,7 +3,6 @@
 
 use super::mapshare_queue;
 use crate::error::{Error, Result};
-use crate::ffi::guard::{Returned, guard};
 use crate::ffi::open;
 use crate::ffi::table::{Entered, Table};
 use crate::ffi::token::{Kind, Token};
@@ -64,19 +63,6 @@ pub(super) fn consumer_at_once<const LOCKS: bool, R>(
         Member::Consumer(consumer) => act(consumer, caller),
         Member::Producer(_) => None,
     })
-}
-
-/// What is done when the shortest way is not free: the same `in_turn`, for sides with many members, or else `patiently`.
-#[inline(never)]
-pub(super) fn otherwise<R: Returned>(
-    in_turn: impl FnOnce() -> Option<R>,
-    function: &'static str,
-    patiently: impl FnOnce() -> Result<R>,
-) -> R::Number {
-    match in_turn() {
-        Some(given) => given.good(),
-        None => guard(function, patiently),
-    }
 }
 
 /// Runs `act` on the member that a caller means, for this call alone.

@@ -33,6 +33,13 @@ pub(super) fn expect_write(at: *const u8) {
     unsafe { asm!("prfm pstl1keep, [{at}]", at = in(reg) at, options(nostack, preserves_flags)) };
 }
 
+/// See [`super::expect_read`].
+#[inline(always)]
+pub(super) fn expect_read(at: *const u8) {
+    // SAFETY: a hint, which faults nowhere.
+    unsafe { asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(nostack, preserves_flags)) };
+}
+
 /// See [`super::fixup`].
 pub(super) fn fixup(pc: usize) -> Option<usize> {
     let first: *const Entry;

@@ -60,6 +60,12 @@ pub(super) fn expect_write(at: *const u8) {
     machine::expect_write(at);
 }
 
+/// Tells the processor that the line of this address will be read next, likewise.
+#[inline(always)]
+pub(super) fn expect_read(at: *const u8) {
+    machine::expect_read(at);
+}
+
 /// Copies `length` bytes from `from` to `to`, first to last, and returns how many were done: `length`, or less when
 /// either side faulted at that byte.
 ///
@@ -170,12 +176,26 @@ pub trait Word: Copy + Eq + std::fmt::Debug + Send + Sync + 'static {
         unsafe { Self::store(at, value) }.is_ok()
     }
 
-    /// Adds `by`, wrapping around, and whether that is done: not atomic, for who alone writes the word; and released only.
+    /// Puts `value` there, and then adds `by` to the next word, wrapping around, and whether both are done: not atomic, for
+    /// who alone writes the words; and released only.
+    ///
+    /// # Safety
+    /// See [`Word`], of both.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn put_and_bump(at: *mut Self, value: Self, by: Self) -> bool {
+        // SAFETY: the caller's promise is the one that is asked for.
+        let is_put = unsafe { Self::put(at, value) };
+        // SAFETY: as above.
+        is_put && unsafe { Self::add(at.wrapping_add(1), by) }.is_ok()
+    }
+
+    /// Whether zero stands there; no also if nothing does.
     ///
     /// # Safety
     /// See [`Word`].
     #[doc(hidden)]
-    unsafe fn bump(at: *mut Self, by: Self) -> bool;
+    unsafe fn is_zero(at: *const Self) -> bool;
 
     /// Whether `expected` stands there; no also if nothing does.
     ///

@@ -103,6 +103,10 @@ pub(in crate::mem) unsafe fn fill(to: *mut u8, byte: u8, length: usize) -> usize
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) fn expect_write(_at: *const u8) {}
 
+/// See [`super::expect_read`].
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) fn expect_read(_at: *const u8) {}
+
 /// See [`super::fixup`]: no instruction of ours touches the pages.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) fn fixup(_pc: usize) -> Option<usize> {

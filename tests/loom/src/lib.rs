@@ -82,6 +82,7 @@ mod data {
     #[expect(dead_code, reason = "what is done in place, and told of a queue, is for callers")]
     mod queue {
         pub(super) mod consumer;
+        mod pace;
         pub(super) mod producer;
         pub(super) mod ring;
         mod side;

@@ -96,9 +96,9 @@ macro_rules! word {
             }
 
             #[inline(always)]
-            unsafe fn bump(at: *mut Self, by: Self) -> bool {
+            unsafe fn is_zero(at: *const Self) -> bool {
                 // SAFETY: the caller's promise is the one that is asked for.
-                unsafe { Self::add(at, by) }.is_ok()
+                unsafe { Self::is(at, 0) }
             }
 
             #[inline(always)]

@@ -49,8 +49,10 @@ macro_rules! every_answer {
         // SAFETY: as above.
         let replaced = [6, 5].map(|expected| unsafe { <$word>::replace(at, expected, 7) });
         // SAFETY: as above.
-        let bumped = unsafe { <$word>::bump(at, <$word>::MAX) };
-        (put, after_put, replaced, bumped, is(6))
+        let bumped = [<$word>::MAX, 1].map(|by| unsafe { <$word>::put_and_bump(at, 6, by) });
+        // SAFETY: as above, and the word behind is one too.
+        let is_zero = [at, at.wrapping_add(1)].map(|at| unsafe { <$word>::is_zero(at) });
+        (put, after_put, replaced, bumped, is_zero, is(6))
     }};
 }
 
@@ -58,12 +60,12 @@ macro_rules! every_answer {
 fn answers_are_yes_only_where_it_is_done() {
     let mut edge = Edge::good_then_bad(PAGE, PAGE);
     let at = edge.bytes().as_mut_ptr();
-    let expected = (true, [true, false], [false, true], true, true);
+    let expected = (true, [true, false], [false, true], [true; 2], [false, true], true);
     assert_eq!(every_answer!(u32, at.cast()), expected);
     assert_eq!(every_answer!(u64, at.wrapping_add(8).cast()), expected);
     assert!(edge.bytes()[16..].iter().all(|&byte| byte == 0));
     assert_eq!(edge.bytes()[4..8], [0; 4]);
-    let nothing = (false, [false; 2], [false; 2], false, false);
+    let nothing = (false, [false; 2], [false; 2], [false; 2], [false; 2], false);
     assert_eq!(every_answer!(u32, edge.at().cast()), nothing);
     assert_eq!(every_answer!(u64, edge.at().cast()), nothing);
 }

@@ -52,9 +52,9 @@ fn checked<T>(completed: bool, value: T) -> Result<T, Fault> {
     if completed { Ok(value) } else { Err(Fault) }
 }
 
-/// [`Word`] for `$word`, whose general register carries the modifier `$size` and whose accumulator is `$accumulator`.
+/// [`Word`] for `$word`, whose general register carries the modifier `$size`, which is a `$memory` in memory, and whose accumulator is `$accumulator`.
 macro_rules! word {
-    ($word:ty, $size:literal, $accumulator:tt) => {
+    ($word:ty, $size:literal, $memory:literal, $accumulator:tt) => {
         impl Word for $word {
             #[inline(always)]
             unsafe fn load(at: *const Self) -> Result<Self, Fault> {
@@ -93,15 +93,30 @@ macro_rules! word {
             }
 
             #[inline(always)]
-            unsafe fn bump(at: *mut Self, by: Self) -> bool {
+            unsafe fn put_and_bump(at: *mut Self, value: Self, by: Self) -> bool {
                 // ORDER: as `put`.
-                // SAFETY: the caller vouches for `at`; a fault goes to `failed`.
+                // SAFETY: the caller vouches for `at` and the word behind; a fault goes to `failed`.
                 unsafe {
                     succeeds!(
-                        [concat!("add [{at}], {by:", $size, "}")],
+                        [
+                            concat!("mov [{at}], {value:", $size, "}"),
+                            concat!("add [{at} + {next}], {by:", $size, "}")
+                        ],
                         at = in(reg) at,
+                        next = const size_of::<Self>(),
+                        value = in(reg) value,
                         by = in(reg) by
                     )
+                };
+                true
+            }
+
+            #[inline(always)]
+            unsafe fn is_zero(at: *const Self) -> bool {
+                // ORDER: as `load`.
+                // SAFETY: the caller vouches for `at`; a fault goes to `failed`.
+                unsafe {
+                    succeeds!([concat!("cmp ", $memory, " ptr [{at}], 0"), "jne {failed}"], at = in(reg) at)
                 };
                 true
             }
@@ -226,5 +241,5 @@ macro_rules! word {
     };
 }
 
-word!(u32, "e", "eax");
-word!(u64, "r", "rax");
+word!(u32, "e", "dword", "eax");
+word!(u64, "r", "qword", "rax");

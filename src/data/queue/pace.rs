@@ -1,0 +1,81 @@
+//! When a consumer that has found nothing looks again.
+//!
+//! Decision: a consumer that is faster than the producer would look at each record while it is being written, and the line
+//! would go from core to core several times for each message, which costs both sides several times what the messages do.
+//! So it rests until the producer is some messages ahead, and then has them in one go. It does that only where it has paid:
+//! where many messages came during the last rest, or since it found nothing the last time. Otherwise it is tried again after
+//! 1, 2, 4 and so on up to 1024 times of finding nothing, so that who answers message by message is not delayed.
+
+/// How long a rest is, in moments.
+const REST: u64 = 32;
+/// A rest has paid when at least so many messages came: one in two moments.
+const MANY: u64 = REST / 2;
+/// The longest time without a rest is two to the power of this.
+const PATIENCE: u32 = 10;
+
+/// What a consumer has found out about how the messages come.
+#[derive(Default)]
+pub(super) struct Pace {
+    /// The messages popped when it found nothing the last time.
+    popped: u64,
+    /// Whether it rested then.
+    rested: bool,
+    /// How often in a row a rest has not paid.
+    in_vain: u32,
+    /// The next rest is when it finds nothing for so many times more.
+    until_rest: u32,
+}
+
+impl Pace {
+    /// Nothing is there at the first look, and so many messages have been popped: how many moments there are until the second.
+    pub(super) fn moments(&mut self, popped: u64) -> u64 {
+        let came = popped.wrapping_sub(self.popped);
+        self.popped = popped;
+        let has_paid = came >= MANY;
+        if has_paid {
+            (self.in_vain, self.until_rest) = (0, 0);
+        } else if self.rested {
+            self.in_vain = (self.in_vain + 1).min(PATIENCE);
+            self.until_rest = 1 << self.in_vain;
+        }
+        self.until_rest = self.until_rest.saturating_sub(1);
+        self.rested = self.until_rest == 0;
+        if self.rested { REST } else { 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_taken_in_bursts() {
+        let (mut pace, mut popped) = (Pace::default(), 0);
+        for _ in 0..1000 {
+            popped += MANY;
+            assert_eq!(pace.moments(popped), REST);
+        }
+    }
+
+    #[test]
+    fn who_answers_each_message_rests_once_in_a_thousand() {
+        let mut pace = Pace::default();
+        let rests = (1..=100_000).filter(|popped| pace.moments(*popped) == REST).count();
+        assert!((100..=110).contains(&rests), "{rests}");
+    }
+
+    #[test]
+    fn a_stream_that_begins_is_found_out() {
+        let (mut pace, mut popped) = (Pace::default(), 0);
+        while pace.in_vain < PATIENCE {
+            popped += 1;
+            pace.moments(popped);
+        }
+        // It is at the producer's heels, until it rests once.
+        let looks = (1..).find(|_| {
+            popped += if pace.rested { MANY } else { 1 };
+            pace.moments(popped) == REST && pace.in_vain == 0
+        });
+        assert!(looks <= Some(1026), "{looks:?}");
+    }
+}
