@@ -141,6 +141,40 @@ fn an_empty_queue_is_waited_for_asleep_and_one_message_wakes_somebody() {
     });
 }
 
+/// By the shortest way too, which leaves that for the end: the word is not 0 before the sleepers are woken.
+#[test]
+fn who_sends_or_takes_a_message_wakes_the_other_side_before_the_call_returns() {
+    each(&ALL, 1024, |region| {
+        let (mut producer, mut consumer) = both(region);
+        let message = [7; 56];
+        let pass_some = |producer: &mut Handle, consumer: &mut Handle| {
+            for _ in 0..3 {
+                producer.push(&message, 0).unwrap();
+                assert_eq!(consumer.pop(0), Ok(message.to_vec()));
+            }
+        };
+        pass_some(&mut producer, &mut consumer);
+        thread::scope(|scope| {
+            let popped = scope.spawn(move || (consumer.pop(LONG), consumer.close()));
+            until_asleep(region, CONSUMERS_ASLEEP);
+            producer.push(&message, 0).unwrap();
+            assert_eq!(region.bytes(AT + CONSUMERS_ASLEEP, 4), [0; 4]);
+            assert_eq!(popped.join().unwrap(), (Ok(message.to_vec()), Ok(())));
+        });
+        let mut consumer = region.consumer(AT).unwrap();
+        pass_some(&mut producer, &mut consumer);
+        while producer.push(&message, 0).is_ok() {}
+        thread::scope(|scope| {
+            let pushed = scope.spawn(move || (producer.push(&message, LONG), producer.close()));
+            until_asleep(region, PRODUCERS_ASLEEP);
+            assert_eq!(consumer.pop(0), Ok(message.to_vec()));
+            assert_eq!(region.bytes(AT + PRODUCERS_ASLEEP, 4), [0; 4]);
+            assert_eq!(pushed.join().unwrap(), (Ok(()), Ok(())));
+        });
+        consumer.close().unwrap();
+    });
+}
+
 #[test]
 fn a_reservation_is_filled_in_place_and_committed_in_part_or_given_up() {
     each(&ALL, 256, |region| {

@@ -185,3 +185,67 @@ impl<'a> Words<'a> {
         Direct::new(self.address(), self.length(), self.is_writable())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr::null;
+
+    const ROOM: usize = 128;
+    /// Before the room and behind it.
+    const MARGIN: usize = 64;
+    const UNTOUCHED: u8 = 0xEE;
+
+    /// The bytes around after `act` had the room, and what it returned.
+    fn with_room<R>(act: impl FnOnce(Direct) -> R) -> (Vec<u8>, R) {
+        let mut words = [u64::from_ne_bytes([UNTOUCHED; 8]); (ROOM + 2 * MARGIN) / 8];
+        let address = words.as_mut_ptr().cast::<u8>().wrapping_add(MARGIN);
+        let result = act(Direct::new(address, ROOM as u64, true));
+        (words.iter().flat_map(|word| word.to_ne_bytes()).collect(), result)
+    }
+
+    #[test]
+    fn a_record_is_put_inside_the_bytes_or_not_at_all() {
+        let message = [1; ROOM + 16];
+        for (at, length) in (0..ROOM + 32).flat_map(|at| (0..message.len()).map(move |length| (at, length))) {
+            let source = Source::from(&message[..length]);
+            let (bytes, is_put) = with_room(|direct| direct.put_record(at as u64, 7, source, Copying::Any));
+            let touched: Vec<usize> = (0..bytes.len()).filter(|byte| bytes[*byte] != UNTOUCHED).collect();
+            let end = at + record_bytes(length as u64) as usize + WORD as usize;
+            if is_put {
+                assert!(at.is_multiple_of(8) && end <= ROOM, "{length} bytes at {at}");
+                assert!(
+                    touched.iter().all(|byte| (MARGIN + at..MARGIN + end).contains(byte)),
+                    "{length} bytes at {at}"
+                );
+            } else {
+                assert!(touched.is_empty() && (at % 8 != 0 || end + 7 > ROOM), "{length} bytes at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_overflow_are_refused() {
+        for at in [u64::MAX, u64::MAX - 7, u64::MAX - 511, 1 << 63, 0] {
+            // SAFETY: nothing is read of what is refused.
+            let endless = unsafe { Source::from_raw(null(), usize::MAX - 3) };
+            assert!(!with_room(|direct| direct.put_record(at, 7, endless, Copying::Any)).1);
+            let mut buffer = [0; 8];
+            let taken = with_room(|direct| direct.take_record(at, u64::MAX, (&mut buffer[..]).into(), Copying::Any)).1;
+            assert!(taken.is_none() || at == 0 && taken == Some(Err(u64::from_ne_bytes([UNTOUCHED; 8]))));
+        }
+    }
+
+    #[test]
+    fn a_record_is_taken_from_inside_the_bytes_or_not_at_all() {
+        let mut buffer = [0; 2 * ROOM];
+        for (at, length) in (0..ROOM as u64 + 32).flat_map(|at| (0..2 * ROOM as u64).map(move |length| (at, length))) {
+            let (_, taken) = with_room(|direct| {
+                direct.put(at, COMMITTED | length);
+                direct.take_record(at, u64::MAX, (&mut buffer[..]).into(), Copying::Any)
+            });
+            let is_inside = at.is_multiple_of(8) && at + WORD + length <= ROOM as u64;
+            assert_eq!(taken == Some(Ok(length)), is_inside, "{length} bytes at {at}");
+        }
+    }
+}

@@ -493,8 +493,7 @@ loom::lazy_static! {
 #[cfg(not(loom))]
 const _: () = assert!(std::mem::offset_of!(Chunk, texts) <= 4096);
 
-/// How many records there are, claimed or not.
 #[cfg(all(test, not(loom)))]
-pub(crate) fn record_count() -> usize {
-    records().count()
-}
+mod tests;
+#[cfg(all(test, not(loom)))]
+pub(crate) use tests::record_count;
