@@ -185,6 +185,29 @@ fn a_child_has_no_handle_of_its_parents_and_opens_its_own() {
     });
 }
 
+/// Nor by the shortest way, which asks for little.
+#[test]
+fn a_child_sends_and_takes_nothing_as_its_parent() {
+    let test = a_child_sends_and_takes_nothing_as_its_parent;
+    each_alone(test, &[SINGLE], |region| {
+        let (mut producer, mut consumer) = (region.producer(AT).unwrap(), region.consumer(AT).unwrap());
+        for number in 0..3 {
+            producer.push(&[number], 0).unwrap();
+            assert_eq!(consumer.pop(0), Ok(vec![number]));
+        }
+        producer.push(&[3], 0).unwrap();
+        let code = forked(|| {
+            refused(producer.push(&[4], 0), EBADF, &["forked"]);
+            refused(consumer.pop(0), EBADF, &["forked"]);
+            0
+        });
+        assert_eq!(code, 0);
+        assert_eq!(consumer.pop(0), Ok(vec![3]));
+        refused(consumer.pop(0), ETIMEDOUT, &[]);
+        let _ = (producer.close(), consumer.close());
+    });
+}
+
 #[test]
 fn one_thread_at_a_time_uses_a_handle_and_others_are_told() {
     let folder = Folder::new();

@@ -209,6 +209,7 @@ extern "C" fn forget_other_threads() {
 #[cold]
 fn claim() -> Result<&'static Record, NoRecord> {
     let blocked = SignalsBlocked::new();
+    fence::choose(); // a user of Rust's may come before `start`
     // ORDER: Relaxed: read and written by this thread only.
     let before = current::get().map(|record| record.sigbus_blocked.load(Ordering::Relaxed));
     let notes = Caller::known().map_or(std::ptr::null_mut(), Caller::notes);
