@@ -140,17 +140,21 @@ impl<'a> Direct<'a> {
     /// length, or else the word that stands there.
     #[inline(always)]
     pub(crate) fn take_record(self, at: u64, most: u64, to: Destination, how: Copying) -> Option<Result<u64, u64>> {
-        if !at.is_multiple_of(WORD) {
+        // Room for a message behind a word.
+        let room = self.length.checked_sub(WORD).and_then(|room| room.checked_sub(at));
+        let Some(room) = room.filter(|_| at.is_multiple_of(WORD)) else {
+            hazard::seldom();
             return None;
-        }
-        let start = self.find(at, WORD, self.length)?;
+        };
+        let start = self.address.wrapping_add(at as usize);
         // SAFETY: as in `load`: a word is there, and records are as aligned as words.
-        let word = unsafe { u64::load(start.cast()) }.ok()?;
+        let word = unsafe { u64::load_or_zero(start.cast()) };
         let length = word ^ COMMITTED;
-        if length > most || length > to.length as u64 {
+        if length > most.min(to.length as u64) {
             return Some(Err(word));
         }
-        if length > self.length - at - WORD {
+        if length > room {
+            hazard::seldom();
             return None;
         }
         // SAFETY: as in `load`: so many bytes are there, behind the word; the caller's buffer has as many at least.

@@ -85,23 +85,14 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> AtOnce<'a, O, LOCKS> {
     /// more for what is not there yet. None where pages were lost.
     #[inline(always)]
     pub(in crate::data) fn new(origin: O, copying: Copying, caller: Caller, looks: u32) -> Option<Self> {
-        Self::of(origin, origin.direct(), copying, caller, looks)
+        let place = Self::of(origin, origin.direct(), copying, caller, looks);
+        if place.has_stayed_intact() { Some(place) } else { None }
     }
 
-    /// `new`, of bytes that were looked at.
+    /// `new`, of bytes that were looked at, where it is asked later whether pages were lost.
     #[inline(always)]
-    pub(in crate::data) fn of(
-        origin: O,
-        bytes: Direct<'a>,
-        copying: Copying,
-        caller: Caller,
-        looks: u32,
-    ) -> Option<Self> {
-        if !origin.stand() {
-            hazard::seldom();
-            return None;
-        }
-        Some(AtOnce { origin, bytes, copying, caller, looks: Cell::new(looks), sleepers: Cell::new(false) })
+    pub(in crate::data) fn of(origin: O, bytes: Direct<'a>, copying: Copying, caller: Caller, looks: u32) -> Self {
+        AtOnce { origin, bytes, copying, caller, looks: Cell::new(looks), sleepers: Cell::new(false) }
     }
 
     /// `new`, where all that has to be looked at.

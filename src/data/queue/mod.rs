@@ -147,6 +147,13 @@ impl Seat {
     /// sides that are single.
     #[inline(always)]
     fn at_once<const LOCKS: bool>(&self, caller: Caller, looks: u32) -> Option<AtOnce<'_, &Pinned, LOCKS>> {
+        let place = self.unchecked(caller, looks)?;
+        if place.has_stayed_intact() { Some(place) } else { None }
+    }
+
+    /// The same for who asks afterwards whether pages were lost.
+    #[inline(always)]
+    fn unchecked<const LOCKS: bool>(&self, caller: Caller, looks: u32) -> Option<AtOnce<'_, &Pinned, LOCKS>> {
         // That there are the first of them was found when it was opened; known here, it is not asked for each access.
         let bytes = self.place.holder.direct().writable();
         if bytes.length() < Queue::HEADER {
@@ -159,7 +166,7 @@ impl Seat {
         }
         // Those who are single take the shortest way, with short messages only.
         let copying = if LOCKS { Copying::Any } else { Copying::Short };
-        AtOnce::of(&self.place.holder, bytes, copying, caller, looks)
+        Some(AtOnce::of(&self.place.holder, bytes, copying, caller, looks))
     }
 }
 
@@ -368,7 +375,7 @@ impl Consumer {
     /// `pop_into` of a short message that is there, as `push_at_once`.
     #[inline(always)]
     pub(crate) fn pop_at_once(&mut self, buffer: Destination, caller: Caller) -> Option<(u64, Others)> {
-        let place = self.seat.at_once::<false>(caller, 0).filter(|_| !buffer.is_null())?;
+        let place = self.seat.unchecked::<false>(caller, 0).filter(|_| !buffer.is_null())?;
         let length = self.member.pop_at_once(&place, buffer)?.ok()?;
         Some((length, Others::of(&place)))
     }

@@ -158,6 +158,13 @@ pub trait Word: Copy + Eq + std::fmt::Debug + Send + Sync + 'static {
     #[doc(hidden)]
     unsafe fn load(at: *const Self) -> Result<Self, Fault>;
 
+    /// What stands there, or zero if nothing does.
+    ///
+    /// # Safety
+    /// See [`Word`].
+    #[doc(hidden)]
+    unsafe fn load_or_zero(at: *const Self) -> Self;
+
     /// Puts `value` there.
     ///
     /// # Safety

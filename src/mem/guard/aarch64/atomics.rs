@@ -83,6 +83,12 @@ macro_rules! word {
             }
 
             #[inline(always)]
+            unsafe fn load_or_zero(at: *const Self) -> Self {
+                // SAFETY: the caller's promise is the one that is asked for.
+                unsafe { Self::load(at) }.unwrap_or(0)
+            }
+
+            #[inline(always)]
             unsafe fn store(at: *mut Self, value: Self) -> Result<(), Fault> {
                 // SAFETY: the caller vouches for `at`; a fault goes to the line behind the access.
                 let completed = unsafe {

@@ -52,7 +52,9 @@ macro_rules! every_answer {
         let bumped = [<$word>::MAX, 1].map(|by| unsafe { <$word>::put_and_bump(at, 6, by) });
         // SAFETY: as above, and the word behind is one too.
         let is_zero = [at, at.wrapping_add(1)].map(|at| unsafe { <$word>::is_zero(at) });
-        (put, after_put, replaced, bumped, is_zero, is(6))
+        // SAFETY: as above.
+        let stands = unsafe { <$word>::load_or_zero(at) };
+        (put, after_put, replaced, bumped, is_zero, is(6), u64::from(stands))
     }};
 }
 
@@ -60,12 +62,12 @@ macro_rules! every_answer {
 fn answers_are_yes_only_where_it_is_done() {
     let mut edge = Edge::good_then_bad(PAGE, PAGE);
     let at = edge.bytes().as_mut_ptr();
-    let expected = (true, [true, false], [false, true], [true; 2], [false, true], true);
+    let expected = (true, [true, false], [false, true], [true; 2], [false, true], true, 6);
     assert_eq!(every_answer!(u32, at.cast()), expected);
     assert_eq!(every_answer!(u64, at.wrapping_add(8).cast()), expected);
     assert!(edge.bytes()[16..].iter().all(|&byte| byte == 0));
     assert_eq!(edge.bytes()[4..8], [0; 4]);
-    let nothing = (false, [false; 2], [false; 2], [false; 2], [false; 2], false);
+    let nothing = (false, [false; 2], [false; 2], [false; 2], [false; 2], false, 0);
     assert_eq!(every_answer!(u32, edge.at().cast()), nothing);
     assert_eq!(every_answer!(u64, edge.at().cast()), nothing);
 }

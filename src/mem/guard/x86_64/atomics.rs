@@ -72,6 +72,30 @@ macro_rules! word {
             }
 
             #[inline(always)]
+            unsafe fn load_or_zero(at: *const Self) -> Self {
+                let value: Self;
+                // ORDER: as `load`.
+                // SAFETY: the caller vouches for `at`; a fault goes to lines out of the way, and from there behind the access.
+                unsafe {
+                    asm!(
+                        "2:",
+                        concat!("mov {value:", $size, "}, [{at}]"),
+                        "3:",
+                        ".pushsection .text.unlikely.mapshare, \"ax\", @progbits",
+                        "4:",
+                        "xor {value:e}, {value:e}",
+                        "jmp 3b",
+                        ".popsection",
+                        extable!("2b", "3b", "4b"),
+                        at = in(reg) at,
+                        value = lateout(reg) value,
+                        options(nostack),
+                    )
+                };
+                value
+            }
+
+            #[inline(always)]
             unsafe fn store(at: *mut Self, value: Self) -> Result<(), Fault> {
                 // A store that is sequentially consistent is an exchange here.
                 // SAFETY: the caller's promise is the one that is asked for.
