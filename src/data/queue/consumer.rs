@@ -225,12 +225,17 @@ impl Consumer {
     /// Takes the first message out, which has this length.
     #[inline(always)]
     fn take(&mut self, place: &impl Place, length: u64) -> Result<()> {
-        self.side.pass(place, record_bytes(length))?;
+        self.side.pass(place, record_bytes(length))
+    }
+
+    /// Asks for what comes next, where messages are there before they are looked for. Who waits for each one would take the
+    /// line from the producer that is about to write it.
+    #[inline(always)]
+    pub(in crate::data) fn expect_more(&self, place: &impl Place) {
         let next = self.side.position + AHEAD;
         if next < self.side.ring {
             place.expect_read(RING + next);
         }
-        Ok(())
     }
 
     /// What follows a message that was taken out, and is so whatever becomes of this.

@@ -377,6 +377,7 @@ impl Consumer {
     pub(crate) fn pop_at_once(&mut self, buffer: Destination, caller: Caller) -> Option<(u64, Others)> {
         let place = self.seat.unchecked::<false>(caller, 0).filter(|_| !buffer.is_null())?;
         let length = self.member.pop_at_once(&place, buffer)?.ok()?;
+        self.member.expect_more(&place);
         Some((length, Others::of(&place)))
     }
 
