@@ -20,6 +20,8 @@ there = socket.socket(fileno=int(sys.argv[1]))
 atexit.register(there.close)
 mutex, number, counts = mapshare.Mutex(region, 64), mapshare.Atomic32(region, 128), mapshare.Atomic32(region, 132)
 cell = mapshare.Cell(region, 4096, 8)
+# Not in the wait: the next one may be published while the call that reads this has let other threads run.
+version = cell.read().version
 memory = mapshare.anonymous(4096)
 def queue(at, role):
     return mapshare.Queue(region, at, role)
@@ -35,7 +37,7 @@ waits = {
     "range": lambda: region.lock_range(1024, 64).unlock(),
     "receive": lambda: mapshare.receive(there),
     "receive with a timeout": lambda: timed(lambda: mapshare.receive(there)),
-    "cell": lambda: cell.wait(cell.read().version),
+    "cell": lambda: cell.wait(version),
     "pop": lambda: queue(EMPTY, "consumer").pop(),
     "peek": lambda: queue(EMPTY, "consumer").peek(),
     "push": lambda: queue(FULL, "producer").push(bytes(8)),
