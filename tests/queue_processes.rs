@@ -246,6 +246,56 @@ fn one_thread_at_a_time_uses_a_handle_and_others_are_told() {
     region.token().unmap().unwrap();
 }
 
+extern "C" fn end_this_thread(_: c_int) {
+    // SAFETY: ends the thread, whose memory stays.
+    unsafe { syscall(SYS_exit, 0) };
+}
+
+/// The first is at home in the handle, the second a guest.
+#[test]
+fn a_handle_whose_user_has_ended_in_the_midst_of_a_call_goes_to_the_next() {
+    let test = a_handle_whose_user_has_ended_in_the_midst_of_a_call_goes_to_the_next;
+    in_own_process(test, || {
+        // SAFETY: the handler makes one system call.
+        unsafe { signal(SIGUSR2, end_this_thread as *const () as usize) };
+        for flags in [SINGLE, 0] {
+            let folder = Folder::new();
+            let region = open(Door::C, &folder, flags);
+            let (mut producer, consumer) = (region.producer(AT).unwrap(), region.consumer(AT).unwrap());
+            let token = consumer.token();
+            for number in 0..2 {
+                region.write(AT + 32, &[0; 4]).unwrap();
+                let (tell, ids) = std::sync::mpsc::channel();
+                // Nobody joins it: it never comes to its end.
+                thread::spawn(move || {
+                    // SAFETY: it only asks.
+                    let id = unsafe { gettid() };
+                    // SAFETY: as above.
+                    tell.send((id, unsafe { pthread_self() })).unwrap();
+                    token.pop(&mut [0; 10], LONG)
+                });
+                let (id, user) = ids.recv().unwrap();
+                while region.bytes(AT + 32, 4) == [0; 4] {
+                    thread::yield_now();
+                }
+                refused(token.info(), EBUSY, &["in use"]);
+                // SAFETY: it sleeps, and lives.
+                assert_eq!(unsafe { pthread_kill(user, SIGUSR2) }, 0);
+                let process = std::process::id();
+                // SAFETY: signal 0 only asks.
+                while unsafe { syscall(SYS_tgkill, process, id, 0) } == 0 {
+                    thread::yield_now();
+                }
+                producer.push(&[number; 3], 0).unwrap();
+                let mut buffer = [9; 10];
+                assert_eq!(token.pop(&mut buffer, LONG), Ok(3));
+                assert_eq!(buffer[..4], [number, number, number, 9]);
+            }
+            let _ = (producer.close(), consumer.close());
+        }
+    });
+}
+
 extern "C" fn note(_: c_int) {}
 
 #[test]

@@ -52,7 +52,8 @@ fn checked<T>(completed: bool, value: T) -> Result<T, Fault> {
     if completed { Ok(value) } else { Err(Fault) }
 }
 
-/// [`Word`] for `$word`, whose general register carries the modifier `$size`, which is a `$memory` in memory, and whose accumulator is `$accumulator`.
+/// [`Word`] for `$word`, which is a `$memory` in memory, whose general register carries the modifier `$size`, and whose
+/// accumulator is `$accumulator`.
 macro_rules! word {
     ($word:ty, $size:literal, $memory:literal, $accumulator:tt) => {
         impl Word for $word {
