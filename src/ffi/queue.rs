@@ -214,7 +214,9 @@ pub unsafe extern "C" fn mapshare_queue_push(
 ///   -EBADMSG: the queue is damaged.
 ///   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock; -ENOMEM only where a side has many members.
 ///
-/// Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns, as mapshare_queue_push.
+/// Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns, as mapshare_queue_push. A consumer that
+/// is faster than a stream of messages may rest for about a microsecond when none is there, and takes several then:
+/// looking at each one while it is written would slow both sides down.
 /// Source: futex(2), membarrier(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mapshare_queue_pop(
