@@ -41,6 +41,7 @@ pub(super) use fill::{fill_avx2, fill_avx512, fill_small, fill_sse2};
 
 use super::table::{Entry, lookup};
 use crate::mem::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::mem::hazard::seldom;
 
 /// Longest copy that `copy_small` takes, and fill that `fill_small` does.
 const SMALL: usize = 64;
@@ -133,6 +134,7 @@ pub(super) unsafe fn copy_short(to: *mut u8, from: *const u8, length: usize) -> 
         // SAFETY: the caller's promise; the length fits.
         unsafe { copy_small(to, from, length) }
     } else {
+        seldom();
         // SAFETY: the caller's promise; a length that is short and not small is so where there is AVX-512 VL.
         unsafe { copy_middling(to, from, length) }
     }
