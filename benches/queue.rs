@@ -8,6 +8,7 @@ use common::files::{File, RawMapping};
 use common::library::{Library, Token};
 use common::machine::{cores_of_machine, pin};
 use common::measure::{Comparison, compare};
+use common::ring::Ring;
 use common::table::{Goal, Table};
 use mapshare::ffi::options::{MAPSHARE_POPULATE, MAPSHARE_READ_WRITE, mapshare_options};
 use mapshare::ffi::queue::{
@@ -16,7 +17,7 @@ use mapshare::ffi::queue::{
 };
 use std::hint::black_box;
 use std::ptr::{copy_nonoverlapping, null, null_mut};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const ROOM: usize = 1 << 20;
@@ -99,80 +100,6 @@ impl Drop for End {
     }
 }
 
-/// The rival's slot: the number of the message that it holds.
-#[repr(C)]
-struct Slot<const N: usize> {
-    sequence: AtomicU64,
-    bytes: [u8; N],
-}
-
-/// One end of the rival.
-struct Ring<const N: usize> {
-    slots: *mut Slot<N>,
-    mask: u64,
-    /// The consumer's own line, which the producer reads when the ring looks full.
-    consumed: *const AtomicU64,
-    next: u64,
-    seen: u64,
-}
-// SAFETY: it is shared memory.
-unsafe impl<const N: usize> Send for Ring<N> {}
-
-impl<const N: usize> Ring<N> {
-    fn pair(mapping: &RawMapping) -> (Ring<N>, Ring<N>) {
-        let count = (CAPACITY / size_of::<Slot<N>>()).next_power_of_two();
-        assert!(RIVAL + 128 + count * size_of::<Slot<N>>() <= ROOM);
-        // SAFETY: the mapping has the bytes, which nobody uses now.
-        unsafe { mapping.at(RIVAL).cast::<u8>().write_bytes(0, ROOM - RIVAL) };
-        let ring = || Ring {
-            slots: mapping.at(RIVAL + 128).cast(),
-            mask: count as u64 - 1,
-            consumed: mapping.at(RIVAL).cast_const().cast(),
-            next: 0,
-            seen: 0,
-        };
-        (ring(), ring())
-    }
-
-    // As ours are, both are called.
-    #[inline(never)]
-    fn push(&mut self, message: *const u8, length: usize) {
-        // SAFETY: within the mapped bytes.
-        let consumed = unsafe { &*self.consumed };
-        while self.next - self.seen > self.mask {
-            self.seen = consumed.load(Ordering::Acquire);
-            if self.next - self.seen > self.mask {
-                std::hint::spin_loop();
-            }
-        }
-        let slot = self.slots.wrapping_add((self.next & self.mask) as usize);
-        // SAFETY: within the mapped bytes.
-        let to = unsafe { &raw mut (*slot).bytes };
-        // SAFETY: as above; the consumer has passed the slot.
-        unsafe { copy_nonoverlapping(message, to.cast(), length.min(N)) };
-        self.next += 1;
-        // SAFETY: as above.
-        unsafe { &(*slot).sequence }.store(self.next, Ordering::Release);
-    }
-
-    #[inline(never)]
-    fn pop(&mut self, buffer: *mut u8, capacity: usize) {
-        let slot = self.slots.wrapping_add((self.next & self.mask) as usize);
-        // SAFETY: within the mapped bytes.
-        let sequence = unsafe { &(*slot).sequence };
-        while sequence.load(Ordering::Acquire) != self.next + 1 {
-            std::hint::spin_loop();
-        }
-        // SAFETY: as above.
-        let from = unsafe { &raw const (*slot).bytes };
-        // SAFETY: as above; the producer has committed the slot.
-        unsafe { copy_nonoverlapping(from.cast(), buffer, capacity.min(N)) };
-        self.next += 1;
-        // SAFETY: as above.
-        unsafe { &*self.consumed }.store(self.next, Ordering::Release);
-    }
-}
-
 fn main() {
     let cores = cores_of_machine();
     pin(cores[0]);
@@ -204,7 +131,7 @@ fn alone(bench: &Bench, mapping: &RawMapping, table: &Table) {
     let message = [7u8; 64];
     for (what, flags) in [("single producer and consumer", SINGLE), ("many to many", 0)] {
         let (producer, consumer) = bench.pair(flags);
-        let (mut sender, mut receiver) = Ring::<64>::pair(mapping);
+        let (mut sender, mut receiver) = Ring::<64>::pair(mapping.at(RIVAL), CAPACITY);
         let (mut buffer, mut other) = ([0u8; 64], [0u8; 64]);
         let comparison = compare(
             |calls| {
@@ -262,7 +189,7 @@ fn ours<const N: usize>(bench: &Bench, flags: u32, messages: u64) -> f64 {
 }
 
 fn theirs<const N: usize>(mapping: &RawMapping, messages: u64) -> f64 {
-    let (mut sender, mut receiver) = Ring::<N>::pair(mapping);
+    let (mut sender, mut receiver) = Ring::<N>::pair(mapping.at(RIVAL), CAPACITY);
     let (mut message, mut buffer) = ([7u8; N], [0u8; N]);
     through(
         messages,
@@ -388,7 +315,7 @@ fn latency(bench: &Bench, mapping: &RawMapping, table: &Table) {
             },
         );
         let ((mut there, mut taken), (mut back, mut received)) =
-            (Ring::<64>::pair(mapping), Ring::<64>::pair(&back_mapping));
+            (Ring::<64>::pair(mapping.at(RIVAL), CAPACITY), Ring::<64>::pair(back_mapping.at(RIVAL), CAPACITY));
         let theirs = trips(
             COUNT,
             || {

@@ -10,4 +10,5 @@ pub(crate) mod files;
 pub(crate) mod library;
 pub(crate) mod machine;
 pub(crate) mod measure;
+pub(crate) mod ring;
 pub(crate) mod table;
