@@ -35,6 +35,11 @@ pub(super) trait Memory {
     fn load_u32(&self, offset: u64, order: Ordering) -> Result<u32, Fault>;
     /// Reads a word: Relaxed or Acquire.
     fn load_u64(&self, offset: u64, order: Ordering) -> Result<u64, Fault>;
+    /// The same, acquired, or 0 where it cannot be had.
+    #[inline(always)]
+    fn load_or_zero_u64(&self, offset: u64) -> u64 {
+        self.load_u64(offset, Ordering::Acquire).unwrap_or(0)
+    }
     /// Writes a word: Relaxed, Release or SeqCst.
     fn store_u32(&self, offset: u64, value: u32, order: Ordering) -> Result<(), Fault>;
     /// Writes a word: Relaxed, Release or SeqCst.
@@ -80,19 +85,21 @@ pub(super) trait Memory {
     #[inline(always)]
     fn expect_read(&self, _offset: u64) {}
     /// Copies the message out whose record stands at `offset`, if it has at most `most` bytes and the buffer has room for it:
-    /// its length, or else the word that stands there, which is read once.
+    /// its length, and whether it stood there at the first look, after which it is waited for as by `await_u64`; or else the
+    /// word that stands there, which is read once.
     #[inline(always)]
     fn take_record(
         &self,
         offset: u64,
         most: u64,
         buffer: Destination,
-    ) -> Result<core::result::Result<u64, u64>, Fault> {
+        _moments: impl FnOnce() -> u64,
+    ) -> Result<core::result::Result<(u64, bool), u64>, Fault> {
         // ORDER: Acquire, partner `put_record`.
         let word = self.load_u64(offset, Ordering::Acquire)?;
         let length = word ^ COMMITTED;
         match buffer.first(length) {
-            Some(bytes) if length <= most => self.copy_out(offset + WORD, bytes).map(|()| Ok(length)),
+            Some(bytes) if length <= most => self.copy_out(offset + WORD, bytes).map(|()| Ok((length, true))),
             _ => Ok(Err(word)),
         }
     }
@@ -115,6 +122,12 @@ pub(super) trait Memory {
     #[inline(always)]
     fn spins(&self, _moments: u64) -> bool {
         false
+    }
+    /// The word there as soon as it is not 0, if there is time for that in the midst of an operation; otherwise 0. So many
+    /// moments pass before the first look.
+    #[inline(always)]
+    fn await_u64(&self, _offset: u64, _moments: impl FnOnce() -> u64) -> u64 {
+        0
     }
     /// Lets a moment pass.
     fn pause(&self);

@@ -227,7 +227,9 @@ pub unsafe extern "C" fn mapshare_queue_pop(
 ) -> i64 {
     // SAFETY: the caller vouches for `capacity` bytes; NULL is refused before they are used.
     let mut buffer = unsafe { Destination::from_raw(buffer.cast(), capacity) };
-    match consumer_at_once::<false, _>(queue, |it, caller| it.pop_at_once(buffer.again(), caller)) {
+    match consumer_at_once::<false, _>(queue, |it, caller| {
+        it.pop_at_once(buffer.again(), caller, Queue::looks(timeout_ns))
+    }) {
         Some((length, others)) if others.sleep => otherwise::wake_producers(queue, length.cast_signed()),
         Some((length, _)) => length.cast_signed(),
         None => otherwise::pop(queue, buffer, timeout_ns),
@@ -311,7 +313,8 @@ pub unsafe extern "C" fn mapshare_queue_peek(
         length
     };
     let there = if ret_pointer.is_null() { std::ptr::null_mut() } else { queue };
-    let given = consumer_at_once::<false, _>(there, |it, caller| it.peek_at_once::<false>(caller, 0));
+    let given =
+        consumer_at_once::<false, _>(there, |it, caller| it.peek_at_once::<false>(caller, Queue::looks(timeout_ns)));
     if let Some(message) = given {
         return give(message).good();
     }

@@ -136,10 +136,32 @@ impl<'a> Direct<'a> {
         is_copied && unsafe { u64::put(start.cast(), word) }
     }
 
-    /// Copies the message out whose record stands there, if it has at most `most` bytes and the buffer has room for it: its
-    /// length, or else the word that stands there.
+    /// The word there, or 0 where it cannot be had.
     #[inline(always)]
-    pub(crate) fn take_record(self, at: u64, most: u64, to: Destination, how: Copying) -> Option<Result<u64, u64>> {
+    pub(crate) fn load_or_zero(self, at: u64) -> u64 {
+        // SAFETY: as in `load`.
+        self.word(at, self.length).map_or(0, |at| unsafe { u64::load_or_zero(at) })
+    }
+
+    /// The word there as soon as it is not 0, see `look`.
+    #[inline(always)]
+    pub(crate) fn await_u64(self, at: u64, looks: u32, moments: impl FnOnce() -> u64) -> u64 {
+        // SAFETY: as in `load`.
+        self.word(at, self.length).map_or(0, |at| unsafe { look(at, looks, moments) })
+    }
+
+    /// Copies the message out whose record stands there, if it has at most `most` bytes and the buffer has room for it: its
+    /// length, and whether it stood there at once, after which it is waited for, see `look`; or else the word that stands there.
+    #[inline(always)]
+    pub(crate) fn take_record(
+        self,
+        at: u64,
+        most: u64,
+        to: Destination,
+        how: Copying,
+        looks: u32,
+        moments: impl FnOnce() -> u64,
+    ) -> Option<Result<(u64, bool), u64>> {
         // Room for a message behind a word.
         let room = self.length.checked_sub(WORD).and_then(|room| room.checked_sub(at));
         let Some(room) = room.filter(|_| at.is_multiple_of(WORD)) else {
@@ -148,7 +170,9 @@ impl<'a> Direct<'a> {
         };
         let start = self.address.wrapping_add(at as usize);
         // SAFETY: as in `load`: a word is there, and records are as aligned as words.
-        let word = unsafe { u64::load_or_zero(start.cast()) };
+        let at_once = unsafe { u64::load_or_zero(start.cast()) };
+        // SAFETY: as above.
+        let word = if at_once != 0 { at_once } else { unsafe { look(start.cast(), looks, moments) } };
         let length = word ^ COMMITTED;
         if length > most.min(to.length as u64) {
             return Some(Err(word));
@@ -159,7 +183,7 @@ impl<'a> Direct<'a> {
         }
         // SAFETY: as in `load`: so many bytes are there, behind the word; the caller's buffer has as many at least.
         let is_copied = unsafe { how.copies(to.address, start.wrapping_add(WORD as usize), length as usize) };
-        is_copied.then_some(Ok(length))
+        is_copied.then_some(Ok((length, at_once != 0)))
     }
 
     /// The byte at `at` is about to be written: see `guard::expect_write`.
@@ -180,6 +204,27 @@ impl<'a> Direct<'a> {
         // SAFETY: as in `load`; the caller's buffer is as long.
         from.is_some_and(|from| unsafe { how.copies(to.address, from, to.length) })
     }
+}
+
+/// The word there as soon as it is not 0, or 0 after so many looks. A moment passes before each, and before the first as many as
+/// are told. It takes an address, so that the bytes stay in registers where it is not called.
+///
+/// # Safety
+/// As `Word::load`.
+#[cold]
+#[inline(never)]
+unsafe fn look(at: *const u64, looks: u32, moments: impl FnOnce() -> u64) -> u64 {
+    let rest = if looks > 0 { moments() } else { 0 };
+    (1..rest).for_each(|_| std::hint::spin_loop());
+    for _ in 0..looks {
+        std::hint::spin_loop();
+        // SAFETY: the caller's promise.
+        let word = unsafe { u64::load_or_zero(at) };
+        if word != 0 {
+            return word;
+        }
+    }
+    0
 }
 
 impl<'a> Words<'a> {
@@ -206,6 +251,11 @@ mod tests {
         let address = words.as_mut_ptr().cast::<u8>().wrapping_add(MARGIN);
         let result = act(Direct::new(address, ROOM as u64, true));
         (words.iter().flat_map(|word| word.to_ne_bytes()).collect(), result)
+    }
+
+    /// Whatever stands there, looked at once.
+    fn take(direct: Direct, at: u64, buffer: &mut [u8]) -> Option<Result<(u64, bool), u64>> {
+        direct.take_record(at, u64::MAX, buffer.into(), Copying::Any, 0, || unreachable!())
     }
 
     #[test]
@@ -235,8 +285,24 @@ mod tests {
             let endless = unsafe { Source::from_raw(null(), usize::MAX - 3) };
             assert!(!with_room(|direct| direct.put_record(at, 7, endless, Copying::Any)).1);
             let mut buffer = [0; 8];
-            let taken = with_room(|direct| direct.take_record(at, u64::MAX, (&mut buffer[..]).into(), Copying::Any)).1;
+            let taken = with_room(|direct| take(direct, at, &mut buffer)).1;
             assert!(taken.is_none() || at == 0 && taken == Some(Err(u64::from_ne_bytes([UNTOUCHED; 8]))));
+        }
+    }
+
+    #[test]
+    fn a_record_is_waited_for_as_long_as_there_are_looks() {
+        let mut buffer = [0; 8];
+        for looks in 0..3 {
+            let (_, taken) = with_room(|direct| {
+                direct.put(16, 0_u64);
+                let comes = || {
+                    direct.put(16, COMMITTED | 8);
+                    3
+                };
+                direct.take_record(16, u64::MAX, (&mut buffer[..]).into(), Copying::Any, looks, comes)
+            });
+            assert_eq!(taken, Some(if looks == 0 { Err(0) } else { Ok((8, false)) }), "{looks} looks");
         }
     }
 
@@ -246,10 +312,10 @@ mod tests {
         for (at, length) in (0..ROOM as u64 + 32).flat_map(|at| (0..2 * ROOM as u64).map(move |length| (at, length))) {
             let (_, taken) = with_room(|direct| {
                 direct.put(at, COMMITTED | length);
-                direct.take_record(at, u64::MAX, (&mut buffer[..]).into(), Copying::Any)
+                take(direct, at, &mut buffer)
             });
             let is_inside = at.is_multiple_of(8) && at + WORD + length <= ROOM as u64;
-            assert_eq!(taken == Some(Ok(length)), is_inside, "{length} bytes at {at}");
+            assert_eq!(taken == Some(Ok((length, true))), is_inside, "{length} bytes at {at}");
         }
     }
 }

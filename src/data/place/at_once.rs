@@ -190,6 +190,11 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     }
 
     #[inline(always)]
+    fn load_or_zero_u64(&self, offset: u64) -> u64 {
+        self.bytes.load_or_zero(offset)
+    }
+
+    #[inline(always)]
     fn store_u32(&self, offset: u64, value: u32, order: Ordering) -> Result<()> {
         put(self.bytes, offset, value, order)
     }
@@ -235,8 +240,14 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     }
 
     #[inline(always)]
-    fn take_record(&self, offset: u64, most: u64, buffer: Destination) -> Result<core::result::Result<u64, u64>> {
-        self.bytes.take_record(offset, most, buffer, self.copying).ok_or(Fault)
+    fn take_record(
+        &self,
+        offset: u64,
+        most: u64,
+        buffer: Destination,
+        moments: impl FnOnce() -> u64,
+    ) -> Result<core::result::Result<(u64, bool), u64>> {
+        self.bytes.take_record(offset, most, buffer, self.copying, self.looks.get(), moments).ok_or(Fault)
     }
 
     #[inline(always)]
@@ -284,6 +295,11 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
         self.looks.set(left);
         (0..moments).for_each(|_| std::hint::spin_loop());
         true
+    }
+
+    #[inline(always)]
+    fn await_u64(&self, offset: u64, moments: impl FnOnce() -> u64) -> u64 {
+        self.bytes.await_u64(offset, self.looks.get(), moments)
     }
 
     fn pause(&self) {

@@ -7,11 +7,10 @@ use super::pace::Pace;
 use super::ring::{QUEUE, QueueInfo};
 use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
-use crate::mem::atomic::Ordering::{Acquire, Relaxed};
+use crate::mem::atomic::Ordering::Acquire;
 use crate::mem::buffer::Destination;
 use crate::mem::hazard::seldom;
 use crate::mem::layout::queue::*;
-use std::mem::replace;
 use std::time::Duration;
 
 /// So far ahead of what it has read a consumer asks for what it will read next: farther is no faster, and takes lines from the
@@ -65,7 +64,6 @@ impl Consumer {
         timeout: Option<Duration>,
     ) -> Result<u64> {
         let mut buffer = buffer;
-        self.poll(place);
         if let Some(popped) = self.pop_at_once(place, buffer.again()) {
             return popped;
         }
@@ -87,21 +85,31 @@ impl Consumer {
         Ok(length)
     }
 
-    /// `pop` where the message is there and nothing is to be looked at but that; None where it is not.
+    /// `pop` where the message is there, or comes while the place has time, and nothing is to be looked at but that; None
+    /// where it is not.
     #[inline(always)]
     pub(in crate::data) fn pop_at_once<P: Place>(&mut self, place: &P, buffer: Destination) -> Option<Result<u64>> {
         if self.side.is_many() || self.peeked.is_some() {
             seldom();
             return None;
         }
-        let Ok(Ok(length)) = place.take_record(RING + self.side.position, self.side.longest(), buffer) else {
+        // None at the ring's end.
+        let longest = (self.side.ring - self.side.position).checked_sub(WORD)?;
+        let pace = &mut self.pace;
+        let rest = move || pace.rest();
+        let taken = place.take_record(RING + self.side.position, longest, buffer, rest);
+        let Ok(Ok((length, was_there))) = taken else {
             seldom();
             return None;
         };
         // While a byte of it may be missing, the message stays.
         place.check(self.offset(), length).ok()?;
         self.take(place, length).ok()?;
-        Some(self.taken(place).map(|()| length))
+        let taken = self.taken(place);
+        if was_there {
+            self.expect_more(place);
+        }
+        Some(taken.map(|()| length))
     }
 
     /// Where the first message stands, waiting for one. On a side with many members the others wait until this thread
@@ -178,39 +186,27 @@ impl Consumer {
     /// The length of the first message, waiting for one; on a side with many members it is this member's turn then.
     #[inline(always)]
     fn first<P: Place>(&mut self, place: &P, timeout: Option<Duration>) -> Result<u64> {
-        self.poll(place);
-        if !self.side.is_many()
-            && self.peeked.is_none()
-            && let Ok(length) = self.side.message(place)?
-        {
-            return Ok(length);
+        self.side.turn();
+        if !self.side.is_many() && self.peeked.is_none() {
+            let length = self.word(place).0 ^ COMMITTED;
+            if length <= self.side.longest() {
+                return Ok(length);
+            }
         }
         self.first_after_a_look(place, timeout)
     }
 
-    /// Looks until something stands at the cursor of a side that is single, as long as the place has time for it.
+    /// The word at the cursor of a side that is single, which is waited for as long as the place has time for it, and whether
+    /// it was there at once; 0 where there is none or it cannot be had.
     #[inline(always)]
-    fn poll<P: Place>(&mut self, place: &P) {
-        // A patient one has its own way to wait.
-        if !P::IS_PATIENT && !self.side.is_many() {
-            let mut looked = false;
-            while place.is_u64(RING + self.side.position, 0, Acquire) && self.waits(place, &mut looked) {}
+    fn word<P: Place>(&mut self, place: &P) -> (u64, bool) {
+        let at = RING + self.side.position;
+        let word = place.load_or_zero_u64(at);
+        if word != 0 || P::IS_PATIENT {
+            return (word, true); // who is patient has another way to wait
         }
-    }
-
-    /// Lets some time pass before the next look at the message at the cursor, if there is to be one.
-    #[inline(always)]
-    fn waits(&mut self, place: &impl Place, looked: &mut bool) -> bool {
-        let moments = if replace(looked, true) { 1 } else { self.rest(place) };
-        place.spins(moments)
-    }
-
-    /// How many moments there are until the second look.
-    #[cold]
-    #[inline(never)]
-    fn rest(&mut self, place: &impl Place) -> u64 {
-        // ORDER: Relaxed: this side's own; where it is somebody else's number, the rest is too long or too short.
-        place.load_u64(Consuming::COUNT, Relaxed).map_or(1, |popped| self.pace.moments(popped))
+        let pace = &mut self.pace;
+        (place.await_u64(at, move || pace.rest()), false)
     }
 
     /// The same, where nothing was found at once.
@@ -225,13 +221,15 @@ impl Consumer {
     /// Takes the first message out, which has this length.
     #[inline(always)]
     fn take(&mut self, place: &impl Place, length: u64) -> Result<()> {
-        self.side.pass(place, record_bytes(length))
+        self.side.pass(place, record_bytes(length))?;
+        self.pace.took();
+        Ok(())
     }
 
     /// Asks for what comes next, where messages are there before they are looked for. Who waits for each one would take the
     /// line from the producer that is about to write it.
     #[inline(always)]
-    pub(in crate::data) fn expect_more(&self, place: &impl Place) {
+    fn expect_more(&self, place: &impl Place) {
         let next = self.side.position + AHEAD;
         if next < self.side.ring {
             place.expect_read(RING + next);
@@ -248,6 +246,7 @@ impl Consumer {
 
     /// The length of the message at the cursor, which goes over padding.
     fn find(&mut self, place: &impl Place) -> Result<Option<u64>> {
+        self.side.turn();
         loop {
             // Not for ever: padding at the ring's beginning is damage.
             match self.side.message(place)? {

@@ -47,7 +47,7 @@ use std::time::Duration;
 const KIND: &str = "queue";
 const OBJECT: &str = "a queue";
 /// See `Queue::looks`; there is a pause between.
-const LOOKS: u32 = 100;
+const LOOKS: u32 = 50;
 /// So long the end of a queue waits for reservations of others.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -70,7 +70,7 @@ impl Queue {
     /// How often an operation that may wait looks for what is not there yet, before it takes the way of those who sleep.
     #[inline(always)]
     pub(crate) fn looks(timeout_ns: i64) -> u32 {
-        if timeout_ns == 0 { 0 } else { LOOKS }
+        u32::from(timeout_ns != 0) * LOOKS
     }
 
     /// EINVAL: no queue can begin at this offset.
@@ -374,10 +374,9 @@ impl Consumer {
 
     /// `pop_into` of a short message that is there, as `push_at_once`.
     #[inline(always)]
-    pub(crate) fn pop_at_once(&mut self, buffer: Destination, caller: Caller) -> Option<(u64, Others)> {
-        let place = self.seat.unchecked::<false>(caller, 0).filter(|_| !buffer.is_null())?;
+    pub(crate) fn pop_at_once(&mut self, buffer: Destination, caller: Caller, looks: u32) -> Option<(u64, Others)> {
+        let place = self.seat.unchecked::<false>(caller, looks).filter(|_| !buffer.is_null())?;
         let length = self.member.pop_at_once(&place, buffer)?.ok()?;
-        self.member.expect_more(&place);
         Some((length, Others::of(&place)))
     }
 

@@ -6,6 +6,8 @@
 //! where many messages came during the last rest, or since it found nothing the last time. Otherwise it is tried again after
 //! 1, 2, 4 and so on up to 1024 times of finding nothing, so that who answers message by message is not delayed.
 
+use std::mem::replace;
+
 /// How long a rest is, in moments.
 const REST: u64 = 32;
 /// A rest has paid when at least so many messages came: one in two moments.
@@ -16,8 +18,8 @@ const PATIENCE: u32 = 10;
 /// What a consumer has found out about how the messages come.
 #[derive(Default)]
 pub(super) struct Pace {
-    /// The messages popped when it found nothing the last time.
-    popped: u64,
+    /// The messages that were taken since it found nothing the last time.
+    came: u64,
     /// Whether it rested then.
     rested: bool,
     /// How often in a row a rest has not paid.
@@ -27,11 +29,15 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Nothing is there at the first look, and so many messages have been popped: how many moments there are until the second.
-    pub(super) fn moments(&mut self, popped: u64) -> u64 {
-        let came = popped.wrapping_sub(self.popped);
-        self.popped = popped;
-        let has_paid = came >= MANY;
+    /// A message was taken.
+    #[inline(always)]
+    pub(super) fn took(&mut self) {
+        self.came += 1;
+    }
+
+    /// Nothing is there at the first look: how many moments there are until the second.
+    pub(super) fn rest(&mut self) -> u64 {
+        let has_paid = replace(&mut self.came, 0) >= MANY;
         if has_paid {
             (self.in_vain, self.until_rest) = (0, 0);
         } else if self.rested {
@@ -48,33 +54,37 @@ impl Pace {
 mod tests {
     use super::*;
 
+    /// The rest after so many messages came.
+    fn rest_after(pace: &mut Pace, messages: u64) -> u64 {
+        (0..messages).for_each(|_| pace.took());
+        pace.rest()
+    }
+
     #[test]
     fn a_stream_is_taken_in_bursts() {
-        let (mut pace, mut popped) = (Pace::default(), 0);
+        let mut pace = Pace::default();
         for _ in 0..1000 {
-            popped += MANY;
-            assert_eq!(pace.moments(popped), REST);
+            assert_eq!(rest_after(&mut pace, MANY), REST);
         }
     }
 
     #[test]
     fn who_answers_each_message_rests_once_in_a_thousand() {
         let mut pace = Pace::default();
-        let rests = (1..=100_000).filter(|popped| pace.moments(*popped) == REST).count();
+        let rests = (1..=100_000).filter(|_| rest_after(&mut pace, 1) == REST).count();
         assert!((100..=110).contains(&rests), "{rests}");
     }
 
     #[test]
     fn a_stream_that_begins_is_found_out() {
-        let (mut pace, mut popped) = (Pace::default(), 0);
+        let mut pace = Pace::default();
         while pace.in_vain < PATIENCE {
-            popped += 1;
-            pace.moments(popped);
+            rest_after(&mut pace, 1);
         }
         // It is at the producer's heels, until it rests once.
         let looks = (1..).find(|_| {
-            popped += if pace.rested { MANY } else { 1 };
-            pace.moments(popped) == REST && pace.in_vain == 0
+            let came = if pace.rested { MANY } else { 1 };
+            rest_after(&mut pace, came) == REST && pace.in_vain == 0
         });
         assert!(looks <= Some(1026), "{looks:?}");
     }

@@ -21,8 +21,8 @@ pub(in crate::data) struct Producer {
     side: Side<Producing>,
     /// The cursor up to which the ring is free, as far as is known: the consumers' and the ring's length.
     limit: u64,
-    /// Up to this position the ring is known to have room in one piece, and for a word behind it; 0 where there is something
-    /// else to be looked at first.
+    /// Up to this position the ring is known to have room in one piece, and for a word behind it, on a side that is single and
+    /// has not been ended, which this member alone could do since; 0 where there is something else to be looked at first.
     end: u64,
     /// The length of the reservation that is open.
     reserved: Option<u64>,
@@ -75,7 +75,7 @@ impl Producer {
         self.sent(place)
     }
 
-    /// `push` where there is nothing to be looked at first but whether the queue was ended; None where there is.
+    /// `push` where there is nothing to be looked at first; None where there is.
     #[inline(always)]
     pub(in crate::data) fn push_at_once(&mut self, place: &impl Place, message: Source) -> Option<Result<()>> {
         let length = message.length() as u64;
@@ -85,11 +85,6 @@ impl Producer {
         }
         let after = self.side.position + record_bytes(length);
         if after > self.end {
-            seldom();
-            return None;
-        }
-        // ORDER: Relaxed, as in `finds_room`.
-        if !place.is_zero_u32(ENDED, Relaxed) {
             seldom();
             return None;
         }
@@ -154,6 +149,7 @@ impl Producer {
     /// ETIMEDOUT, EINTR: another producer's reservation is open.
     pub(in crate::data) fn end(&mut self, place: &impl Place, timeout: Option<Duration>) -> Result<()> {
         self.cancel(place)?;
+        self.end = 0;
         let deadline = Deadline::after(timeout, place);
         self.side.lock(place, deadline).map_err(|failure| match failure {
             Failure::TimedOut => Failure::Is(Problem::Reserved),

@@ -47,7 +47,7 @@ pub(super) struct Side<R> {
     pub(super) capacity: u64,
     /// The ring's bytes.
     pub(super) ring: u64,
-    /// The cursor's offset in the ring.
+    /// The cursor's offset in the ring; at the ring's end until `turn` has gone over that.
     pub(super) position: u64,
     /// The cursor at the ring's beginning, the last time that it was there.
     lap: u64,
@@ -163,7 +163,7 @@ impl<R: Role> Side<R> {
     /// How many bytes the message at the cursor can have.
     #[inline(always)]
     pub(super) fn longest(&self) -> u64 {
-        self.ring - self.position - WORD
+        (self.ring - self.position).saturating_sub(WORD)
     }
 
     /// What a word at the cursor is that is no message's.
@@ -196,18 +196,24 @@ impl<R: Role> Side<R> {
     #[inline(always)]
     pub(super) fn step(&mut self, bytes: u64) {
         self.position += bytes;
+        self.turn();
+    }
+
+    /// The ring's end is its beginning.
+    #[inline(always)]
+    pub(super) fn turn(&mut self) {
         if self.position == self.ring {
             self.position = 0;
             self.lap = self.lap.wrapping_add(self.ring);
         }
     }
 
-    /// Steps over a message whose record has so many bytes, and tells the others. Where that fails, it has not.
+    /// Steps over a message whose record has so many bytes, and tells the others. Where that fails, it has not. Whether the
+    /// ring's end is reached is left to the next call, whose time it may be to wait.
     #[inline(always)]
     pub(super) fn pass(&mut self, place: &impl Place, bytes: u64) -> Result<()> {
-        let (position, lap) = (self.position, self.lap);
-        self.step(bytes);
-        self.store_cursor(place, 1).inspect_err(|_| (self.position, self.lap) = (position, lap))
+        self.position += bytes;
+        self.store_cursor(place, 1).inspect_err(|_| self.position -= bytes)
     }
 
     /// Steps to the ring's end.
