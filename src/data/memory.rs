@@ -35,11 +35,6 @@ pub(super) trait Memory {
     fn load_u32(&self, offset: u64, order: Ordering) -> Result<u32, Fault>;
     /// Reads a word: Relaxed or Acquire.
     fn load_u64(&self, offset: u64, order: Ordering) -> Result<u64, Fault>;
-    /// The same, acquired, or 0 where it cannot be had.
-    #[inline(always)]
-    fn load_or_zero_u64(&self, offset: u64) -> u64 {
-        self.load_u64(offset, Ordering::Acquire).unwrap_or(0)
-    }
     /// Writes a word: Relaxed, Release or SeqCst.
     fn store_u32(&self, offset: u64, value: u32, order: Ordering) -> Result<(), Fault>;
     /// Writes a word: Relaxed, Release or SeqCst.
@@ -123,11 +118,11 @@ pub(super) trait Memory {
     fn spins(&self, _moments: u64) -> bool {
         false
     }
-    /// The word there as soon as it is not 0, if there is time for that in the midst of an operation; otherwise 0. So many
-    /// moments pass before the first look.
+    /// The word there, acquired, or 0 where it cannot be had. Where it is 0, and there is time for that in the midst of an
+    /// operation, it is looked at again, after so many moments and then after each one.
     #[inline(always)]
-    fn await_u64(&self, _offset: u64, _moments: impl FnOnce() -> u64) -> u64 {
-        0
+    fn await_u64(&self, offset: u64, _moments: impl FnOnce() -> u64) -> u64 {
+        self.load_u64(offset, Ordering::Acquire).unwrap_or(0)
     }
     /// Lets a moment pass.
     fn pause(&self);

@@ -136,18 +136,16 @@ impl<'a> Direct<'a> {
         is_copied && unsafe { u64::put(start.cast(), word) }
     }
 
-    /// The word there, or 0 where it cannot be had.
-    #[inline(always)]
-    pub(crate) fn load_or_zero(self, at: u64) -> u64 {
-        // SAFETY: as in `load`.
-        self.word(at, self.length).map_or(0, |at| unsafe { u64::load_or_zero(at) })
-    }
-
-    /// The word there as soon as it is not 0, see `look`.
+    /// The word there, or 0 where it cannot be had; where it is 0, it is waited for, see `look`.
     #[inline(always)]
     pub(crate) fn await_u64(self, at: u64, looks: u32, moments: impl FnOnce() -> u64) -> u64 {
+        let Some(at) = self.word(at, self.length) else { return 0 };
         // SAFETY: as in `load`.
-        self.word(at, self.length).map_or(0, |at| unsafe { look(at, looks, moments) })
+        match unsafe { u64::load_or_zero(at) } {
+            // SAFETY: as above.
+            0 => unsafe { look(at, looks, moments) },
+            word => word,
+        }
     }
 
     /// Copies the message out whose record stands there, if it has at most `most` bytes and the buffer has room for it: its

@@ -190,11 +190,6 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     }
 
     #[inline(always)]
-    fn load_or_zero_u64(&self, offset: u64) -> u64 {
-        self.bytes.load_or_zero(offset)
-    }
-
-    #[inline(always)]
     fn store_u32(&self, offset: u64, value: u32, order: Ordering) -> Result<()> {
         put(self.bytes, offset, value, order)
     }

@@ -60,10 +60,9 @@ impl Consumer {
     pub(in crate::data) fn pop(
         &mut self,
         place: &impl Place,
-        buffer: Destination,
+        mut buffer: Destination,
         timeout: Option<Duration>,
     ) -> Result<u64> {
-        let mut buffer = buffer;
         if let Some(popped) = self.pop_at_once(place, buffer.again()) {
             return popped;
         }
@@ -96,9 +95,8 @@ impl Consumer {
         // None at the ring's end.
         let longest = (self.side.ring - self.side.position).checked_sub(WORD)?;
         let pace = &mut self.pace;
-        let rest = move || pace.rest();
-        let taken = place.take_record(RING + self.side.position, longest, buffer, rest);
-        let Ok(Ok((length, was_there))) = taken else {
+        let found = place.take_record(RING + self.side.position, longest, buffer, move || pace.rest());
+        let Ok(Ok((length, was_there))) = found else {
             seldom();
             return None;
         };
@@ -188,25 +186,13 @@ impl Consumer {
     fn first<P: Place>(&mut self, place: &P, timeout: Option<Duration>) -> Result<u64> {
         self.side.turn();
         if !self.side.is_many() && self.peeked.is_none() {
-            let length = self.word(place).0 ^ COMMITTED;
+            let pace = &mut self.pace;
+            let length = place.await_u64(RING + self.side.position, move || pace.rest()) ^ COMMITTED;
             if length <= self.side.longest() {
                 return Ok(length);
             }
         }
         self.first_after_a_look(place, timeout)
-    }
-
-    /// The word at the cursor of a side that is single, which is waited for as long as the place has time for it, and whether
-    /// it was there at once; 0 where there is none or it cannot be had.
-    #[inline(always)]
-    fn word<P: Place>(&mut self, place: &P) -> (u64, bool) {
-        let at = RING + self.side.position;
-        let word = place.load_or_zero_u64(at);
-        if word != 0 || P::IS_PATIENT {
-            return (word, true); // who is patient has another way to wait
-        }
-        let pace = &mut self.pace;
-        (place.await_u64(at, move || pace.rest()), false)
     }
 
     /// The same, where nothing was found at once.
