@@ -81,8 +81,8 @@ struct Case {
     opens: bool,
     /// Whether the way through the operation is the same each time.
     is_steady: bool,
-    /// Whether it waits, and looks two hundred times before it sleeps: in a queue of many, each time in its turn. Without
-    /// the compiler's optimisation these are more instructions than can be led through.
+    /// Whether it waits, and looks two hundred times before it sleeps: in a queue of many, each time in its turn. With
+    /// less of the compiler's optimisation these are more instructions than can be led through.
     waits: bool,
 }
 

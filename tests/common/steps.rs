@@ -155,7 +155,7 @@ impl<T, V: Verdict, P: Fn() -> T, O: Fn(&T), B: FnMut(), A: FnMut(Place) -> V> K
     }
 }
 
-/// One place of so many is enough when not all are asked for. Unoptimised code has many times the instructions.
+/// One place of so many is enough when not all are asked for. A debug build has many times the instructions.
 const SAMPLE: usize = if cfg!(debug_assertions) { 60 } else { 10 };
 
 fn is_all() -> bool {
