@@ -103,11 +103,10 @@ impl Consumer {
         // While a byte of it may be missing, the message stays.
         place.check(self.offset(), length).ok()?;
         self.take(place, length).ok()?;
-        let taken = self.taken(place);
         if was_there {
             self.expect_more(place);
         }
-        Some(taken.map(|()| length))
+        Some(self.taken(place).map(|()| length))
     }
 
     /// Where the first message stands, waiting for one. On a side with many members the others wait until this thread
