@@ -116,7 +116,7 @@ fn main() {
     let table = Table::new("Queue: time for a message, a thread on each of two cores", "mapshare", "rival");
     rate::<64>(&bench, &mapping, &table, 40_000, Goal::Ratio(1.0 / 0.85));
     rate::<4096>(&bench, &mapping, &table, 4_000, Goal::Time(1e3 / 3.6));
-    in_place(&bench, &table);
+    in_place(&bench, &mapping, &table);
     many(&bench, &table);
     let table = Table::new("Queue: one way to a thread that spins, 64 B, half a round trip", "mapshare", "ring");
     latency(&bench, &mapping, &table);
@@ -206,16 +206,21 @@ fn rate<const N: usize>(bench: &Bench, mapping: &RawMapping, table: &Table, mess
     table.row(&format!("{N} B, single, against the ring"), &comparison, goal);
 }
 
-/// Messages that are written and read where they lie, in full, against such as are copied in and out.
-fn in_place(bench: &Bench, table: &Table) {
+/// Messages that are written and read where they lie, in full: the ring's are, too.
+fn in_place(bench: &Bench, mapping: &RawMapping, table: &Table) {
     const N: usize = 4096;
+    const MESSAGES: u64 = 4_000;
     let direct = || {
         let (producer, consumer) = bench.pair(SINGLE);
         let message = [7u8; N];
-        through(4_000, move |_| producer.write(black_box(message.as_ptr()), N), || assert_ne!(consumer.read(), 0))
+        through(MESSAGES, move |_| producer.write(black_box(message.as_ptr()), N), || assert_ne!(consumer.read(), 0))
     };
-    let comparison = pairs(61, direct, || ours::<N>(bench, SINGLE, 4_000));
-    table.row("4096 B in place, against push and pop", &comparison, Goal::Time(1e3 / 7.2));
+    let rival = || {
+        let (mut sender, mut receiver) = Ring::<N>::pair(mapping.at(RIVAL), CAPACITY);
+        let message = [7u8; N];
+        through(MESSAGES, move |_| sender.push(black_box(message.as_ptr()), N), || assert_ne!(receiver.read(), 0))
+    };
+    table.row("4096 B in place, against the ring", &pairs(61, direct, rival), Goal::Time(1e3 / 7.2));
 }
 
 /// Both of whose sides take turns by mutex, against the kernel's queue.

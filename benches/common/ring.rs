@@ -24,6 +24,7 @@ pub(crate) struct Ring<const N: usize> {
     /// By a pointer, as ours are called: so the compiler, too, learns how long a message is when it comes.
     push: fn(&mut Ring<N>, *const u8, usize),
     pop: fn(&mut Ring<N>, *mut u8, usize),
+    read: fn(&mut Ring<N>) -> u64,
 }
 // SAFETY: it is shared memory.
 unsafe impl<const N: usize> Send for Ring<N> {}
@@ -44,6 +45,7 @@ impl<const N: usize> Ring<N> {
             seen: 0,
             push: black_box(Ring::put),
             pop: black_box(Ring::take),
+            read: black_box(Ring::sum),
         };
         (ring(), ring())
     }
@@ -56,6 +58,12 @@ impl<const N: usize> Ring<N> {
     #[inline(always)]
     pub(crate) fn pop(&mut self, buffer: *mut u8, capacity: usize) {
         (self.pop)(self, buffer, capacity);
+    }
+
+    /// Waits for a message, and adds up its words where they lie.
+    #[inline(always)]
+    pub(crate) fn read(&mut self) -> u64 {
+        (self.read)(self)
     }
 
     fn put(&mut self, message: *const u8, length: usize) {
@@ -78,6 +86,22 @@ impl<const N: usize> Ring<N> {
     }
 
     fn take(&mut self, buffer: *mut u8, capacity: usize) {
+        let from = self.next_message();
+        // SAFETY: within the mapped bytes; the producer has committed the slot.
+        unsafe { copy_nonoverlapping(from, buffer, capacity.min(N)) };
+        self.pass();
+    }
+
+    fn sum(&mut self) -> u64 {
+        let words = self.next_message().cast::<u64>();
+        // SAFETY: as in `take`; slots are as aligned as words.
+        let sum = (0..N / 8).map(|at| unsafe { words.wrapping_add(at).read() }).fold(0, u64::wrapping_add);
+        self.pass();
+        sum
+    }
+
+    #[inline(always)]
+    fn next_message(&self) -> *const u8 {
         let slot = self.slots.wrapping_add((self.next & self.mask) as usize);
         // SAFETY: within the mapped bytes.
         let sequence = unsafe { &(*slot).sequence };
@@ -85,11 +109,13 @@ impl<const N: usize> Ring<N> {
             std::hint::spin_loop();
         }
         // SAFETY: as above.
-        let from = unsafe { &raw const (*slot).bytes };
-        // SAFETY: as above; the producer has committed the slot.
-        unsafe { copy_nonoverlapping(from.cast(), buffer, capacity.min(N)) };
+        unsafe { &raw const (*slot).bytes }.cast()
+    }
+
+    #[inline(always)]
+    fn pass(&mut self) {
         self.next += 1;
-        // SAFETY: as above.
+        // SAFETY: within the mapped bytes.
         unsafe { &*self.consumed }.store(self.next, Ordering::Release);
     }
 }
