@@ -110,7 +110,7 @@ pub enum Problem {
     OfAnotherThread,
     /// A handle that the parent of this process has opened.
     #[error(
-        "was opened before this process was forked off, and here its handle can only be closed, which is done although this is said; open one in this process"
+        "was opened before this process was forked off, and here its handle can only be closed, which mapshare_queue_close does although it says this; open one in this process"
     )]
     OfTheParent,
     /// Operations in an order that has no meaning.
