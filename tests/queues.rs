@@ -432,3 +432,21 @@ fn a_view_of_a_queues_bytes_comes_and_goes_while_the_queue_is_open() {
         assert_eq!(region.info().views, 0);
     }
 }
+
+#[test]
+fn a_handle_that_is_none_is_told_before_a_pointer_that_is_null() {
+    for token in [0_usize, 0xdead] {
+        let queue = std::ptr::without_provenance_mut(token);
+        let (nothing, no_room) = (std::ptr::null(), std::ptr::null_mut());
+        // SAFETY: refused before a byte is touched, here and below.
+        assert_eq!(unsafe { mapshare_queue_push(queue, nothing, 5, 0) }, -EBADF);
+        // SAFETY: as above.
+        assert_eq!(unsafe { mapshare_queue_pop(queue, no_room, 5, 0) }, -i64::from(EBADF));
+        // SAFETY: as above.
+        assert_eq!(unsafe { mapshare_queue_reserve(queue, 5, 0, std::ptr::null_mut()) }, -EBADF);
+        // SAFETY: as above.
+        assert_eq!(unsafe { mapshare_queue_peek(queue, 0, std::ptr::null_mut()) }, -i64::from(EBADF));
+        // SAFETY: as above.
+        assert_eq!(unsafe { mapshare_queue_info(queue, std::ptr::null_mut(), 0) }, -EBADF);
+    }
+}

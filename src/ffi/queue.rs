@@ -374,13 +374,15 @@ pub unsafe extern "C" fn mapshare_queue_info(
     state_size: usize,
 ) -> c_int {
     guard("mapshare_queue_info", move || {
-        check("ret_state", ret_state.is_null())?;
-        if state_size == 0 {
-            return Err(Error::Contradiction("state_size is 0; pass sizeof *ret_state"));
-        }
-        let info = with(queue, |member| match member {
-            Member::Producer(producer) => producer.info(),
-            Member::Consumer(consumer) => consumer.info(),
+        let info = with(queue, |member| {
+            check("ret_state", ret_state.is_null())?;
+            if state_size == 0 {
+                return Err(Error::Contradiction("state_size is 0; pass sizeof *ret_state"));
+            }
+            match member {
+                Member::Producer(producer) => producer.info(),
+                Member::Consumer(consumer) => consumer.info(),
+            }
         })?;
         // SAFETY: the caller vouches for `state_size` bytes; the struct has no padding.
         unsafe { options::give(mapshare_queue_state::from(info), ret_state, state_size) };

@@ -26,8 +26,10 @@ pub(super) fn push(queue: *mut mapshare_queue, message: Source, timeout_ns: i64)
     let looks = Queue::looks(timeout_ns);
     let done = producer_at_once::<true, _>(queue, |it, caller| it.push_in_turn(message, caller, looks));
     finish(done, "mapshare_queue_push", || {
-        check("message", message.is_null() && message.length() > 0)?;
-        producer(queue, |producer| producer.push_from(message, options::timeout(timeout_ns)))
+        producer(queue, |producer| {
+            check("message", message.is_null() && message.length() > 0)?;
+            producer.push_from(message, options::timeout(timeout_ns))
+        })
     })
 }
 
@@ -36,8 +38,10 @@ pub(super) fn pop(queue: *mut mapshare_queue, mut buffer: Destination, timeout_n
     let looks = Queue::looks(timeout_ns);
     let done = consumer_at_once::<true, _>(queue, |it, caller| it.pop_in_turn(buffer.again(), caller, looks));
     finish(done, "mapshare_queue_pop", || {
-        check("buffer", buffer.is_null() && buffer.length() > 0)?;
-        consumer(queue, |consumer| consumer.pop_into(buffer, options::timeout(timeout_ns)))
+        consumer(queue, |consumer| {
+            check("buffer", buffer.is_null() && buffer.length() > 0)?;
+            consumer.pop_into(buffer, options::timeout(timeout_ns))
+        })
     })
 }
 
@@ -55,8 +59,11 @@ pub(super) fn reserve(
     let done =
         producer_at_once::<true, _>(there, |it, caller| it.reserve_at_once::<true>(length, caller, looks)).map(give);
     finish(done, "mapshare_queue_reserve", || {
-        check("ret_pointer", ret_pointer.is_null())?;
-        producer(queue, |producer| producer.reserve(length, options::timeout(timeout_ns))).map(give)
+        producer(queue, |producer| {
+            check("ret_pointer", ret_pointer.is_null())?;
+            producer.reserve(length, options::timeout(timeout_ns))
+        })
+        .map(give)
     })
 }
 
@@ -77,8 +84,11 @@ pub(super) fn peek(queue: *mut mapshare_queue, timeout_ns: i64, ret_pointer: *mu
     let there = if ret_pointer.is_null() { null_mut() } else { queue };
     let done = consumer_at_once::<true, _>(there, |it, caller| it.peek_at_once::<true>(caller, looks)).map(give);
     finish(done, "mapshare_queue_peek", || {
-        check("ret_pointer", ret_pointer.is_null())?;
-        consumer(queue, |consumer| consumer.peek(options::timeout(timeout_ns))).map(give)
+        consumer(queue, |consumer| {
+            check("ret_pointer", ret_pointer.is_null())?;
+            consumer.peek(options::timeout(timeout_ns))
+        })
+        .map(give)
     })
 }
 
