@@ -4,7 +4,7 @@
 //! A first child is led through the operation instruction by instruction, which tells where it comes by. Then for each of
 //! these places a fresh child runs into a breakpoint there, and is killed. Every place is each instruction each time that
 //! it comes by, but of one in a loop that goes round more often the first and the last five times; that is when
-//! MAPSHARE_EVERY_STEP is set. Else it is its first and its last time, and of these one in ten, in a debug build one in sixty.
+//! MAPSHARE_EVERY_STEP is set. Else it is its first and its last time, and of these one in ten, in a debug build one in fifteen.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -155,8 +155,8 @@ impl<T, V: Verdict, P: Fn() -> T, O: Fn(&T), B: FnMut(), A: FnMut(Place) -> V> K
     }
 }
 
-/// One place of so many is enough when not all are asked for. A debug build has many times the instructions.
-const SAMPLE: usize = if cfg!(debug_assertions) { 60 } else { 10 };
+/// One place of so many is enough when not all are asked for. A debug build has more instructions.
+const SAMPLE: usize = if cfg!(debug_assertions) { 15 } else { 10 };
 
 fn is_all() -> bool {
     std::env::var_os("MAPSHARE_EVERY_STEP").is_some()
