@@ -1677,8 +1677,7 @@ int mapshare_queue_open(struct mapshare_region *region,
  *   -EPIPE:  mapshare_queue_end was called.
  *   -EBUSY:  another call is under way on this handle.
  *   -EDEADLK: the thread has a reservation open by another handle, or this is a handler that interrupted it pushing.
- *   -EBADMSG: the queue is damaged. A producer who is single sees that only where it has to look: bytes that were
- *            filled with zeros under it take messages that nobody gets.
+ *   -EBADMSG: the queue is damaged, or other bytes stand in its place now.
  *   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock; -ENOMEM only where a side has many members.
  *
  * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns; what befalls the queue's bytes while it
@@ -1703,7 +1702,8 @@ int mapshare_queue_push(struct mapshare_queue *queue, const void *message, size_
  *   -EPIPE:  mapshare_queue_end was called, and all messages have been popped.
  *   -EBUSY:  another call is under way on this handle.
  *   -EDEADLK: the thread has a message peeked by another handle, or this is a handler that interrupted it popping.
- *   -EBADMSG: the queue is damaged.
+ *   -EBADMSG: the queue is damaged, or other bytes stand in its place now. A message of which a part was lost to zeros,
+ *            in a file that was cut short and made longer again, is told of only where its beginning was lost too.
  *   -ENOMEM, -ENXIO, -ENOSPC, -EIO: as mapshare_mutex_lock; -ENOMEM only where a side has many members.
  *
  * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns, as mapshare_queue_push. A consumer that
@@ -1739,6 +1739,7 @@ int mapshare_queue_reserve(struct mapshare_queue *queue, size_t length, int64_t 
  *   -EINVAL: no reservation is open, it is shorter, or the handle is a consumer's.
  *   -EPERM:  the queue is one of many producers, and another thread has reserved.
  *   -EBUSY:  another call is under way on this handle.
+ *   -EBADMSG: other bytes stand in the queue's place now. The reservation stays open; cancel, then close.
  *   -ENXIO, -ENOSPC, -EIO: pages of the reservation were lost meanwhile, and what was written there with them. It stays
  *            open: once mapshare_refresh has put back what the file has, write the message anew, or cancel.
  *
@@ -1771,6 +1772,7 @@ int64_t mapshare_queue_peek(struct mapshare_queue *queue, int64_t timeout_ns, co
  *   -EINVAL: no message is peeked, or the handle is a producer's.
  *   -EPERM:  the queue is one of many consumers, and another thread has peeked.
  *   -EBUSY:  another call is under way on this handle.
+ *   -EBADMSG: other bytes stand in the queue's place now. The message stays peeked; cancel, then close.
  *   -ENXIO, -ENOSPC, -EIO: pages of the message were lost meanwhile, and zeros stand in their place; it stays.
  *
  * Threads: the one that peeked; any, one at a time, when the consumer is single. Signals: not in a handler.

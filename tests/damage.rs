@@ -305,3 +305,62 @@ fn those_who_sleep_on_what_is_wiped_meanwhile_are_told_so() {
         refused(region.unlock(0), libc::EBADMSG, &[]);
     }
 }
+
+#[test]
+fn a_queue_that_was_written_over_is_told_of_by_every_call_and_lets_go() {
+    for (door, flags, byte) in DOORS
+        .into_iter()
+        .flat_map(|door| (0..4).flat_map(move |flags| [0, 1, 0xff].into_iter().map(move |byte| (door, flags, byte))))
+    {
+        let folder = Folder::new();
+        let region = queue(door, &folder, flags);
+        let (mut producer, mut consumer) = (region.producer(AT).unwrap(), region.consumer(AT).unwrap());
+        (0..3).for_each(|_| producer.push(b"before", 0).unwrap());
+        consumer.pop(0).unwrap();
+        region.fill(AT, queue_bytes(CAPACITY), byte).unwrap();
+        let told = |outcome: Outcome| refused(outcome, EBADMSG, &["queue"]);
+        told(producer.push(b"after", 0));
+        told(consumer.pop(0).map(drop));
+        assert_eq!((producer.close(), consumer.close()), (Ok(()), Ok(())));
+
+        region.fill(AT, queue_bytes(CAPACITY), 0).unwrap();
+        region.init_queue(AT, CAPACITY, flags).unwrap();
+        let (mut producer, mut consumer) = (region.producer(AT).unwrap(), region.consumer(AT).unwrap());
+        producer.push(b"before", 0).unwrap();
+        producer.reserve(8, 0).unwrap();
+        consumer.peek(0).unwrap();
+        region.fill(AT, queue_bytes(CAPACITY), byte).unwrap();
+        told(producer.commit(8));
+        told(consumer.consume());
+        assert_eq!((producer.cancel(), consumer.cancel()), (Ok(()), Ok(())));
+        for timeout in [0, -1] {
+            told(producer.push(b"after", timeout));
+            told(producer.reserve(8, timeout).map(drop));
+            told(consumer.pop(timeout).map(drop));
+            told(consumer.peek(timeout).map(drop));
+        }
+        told(producer.end());
+        told(producer.info().map(drop));
+        told(consumer.info().map(drop));
+        assert_eq!((producer.close(), consumer.close()), (Ok(()), Ok(())));
+    }
+}
+
+#[test]
+fn a_mark_of_the_end_that_cannot_be() {
+    const ENDED: u64 = 24;
+    for (door, flags) in DOORS.into_iter().flat_map(|door| (0..4).map(move |flags| (door, flags))) {
+        let folder = Folder::new();
+        let region = queue(door, &folder, flags);
+        let (mut producer, mut consumer) = (region.producer(AT).unwrap(), region.consumer(AT).unwrap());
+        for mark in [2, u32::MAX] {
+            region.write(AT + ENDED, &mark.to_le_bytes()).unwrap();
+            let told = |outcome: Outcome| refused(outcome, EBADMSG, &["the mark of the end", &format!("{mark:#x}")]);
+            told(producer.push(b"1", 0));
+            told(producer.end());
+            told(consumer.pop(0).map(drop));
+        }
+        producer.close().unwrap();
+        consumer.close().unwrap();
+    }
+}

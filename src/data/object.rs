@@ -126,13 +126,28 @@ impl Kind {
         identity.options as u64 | (checksum(self.0, identity) as u64) << 32
     }
 
-    /// `attach`, of one that was attached to before: it does not come and go.
-    pub(super) fn attach_again<M: Memory>(self, memory: &M) -> Result<Identity> {
-        // ORDER: Acquire, as in `attach`.
-        match memory.load_u64(HEAD, Acquire)? {
-            head if head == self.0 => self.identity(memory),
+    /// Whether the head says that such an object stands there; perhaps no when it cannot be had.
+    #[inline(always)]
+    pub(super) fn has_head<M: Memory>(self, memory: &M) -> bool {
+        memory.is_u64(HEAD, self.0, Relaxed)
+    }
+
+    /// Refuses an object that was attached to before and whose head is gone since.
+    #[inline(always)]
+    pub(super) fn check_head<M: Memory>(self, memory: &M) -> Result<()> {
+        if self.has_head(memory) {
+            return Ok(());
+        }
+        match memory.load_u64(HEAD, Relaxed)? {
+            head if head == self.0 => Ok(()),
             head => Err(Failure::damaged("the head", head)),
         }
+    }
+
+    /// `attach`, of one that was attached to before: it does not come and go.
+    pub(super) fn attach_again<M: Memory>(self, memory: &M) -> Result<Identity> {
+        self.check_head(memory)?;
+        self.identity(memory)
     }
 
     #[inline(always)]

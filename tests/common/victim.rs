@@ -18,7 +18,7 @@ const LATEST: Duration = Duration::from_secs(6);
 const BESIDE: u8 = 0xA5;
 
 /// What may come of a call on an object in which anything may stand, beside success.
-const CODES: [(&str, &[i32]); 18] = [
+const CODES: [(&str, &[i32]); 19] = [
     ("mutex_init", &[EEXIST, EBADMSG, EPROTONOSUPPORT, EBUSY]),
     ("mutex_lock", &[ETIMEDOUT, EBADMSG, EPROTONOSUPPORT]),
     ("mutex_recover", &[EPERM, EBADMSG, EPROTONOSUPPORT]),
@@ -36,8 +36,9 @@ const CODES: [(&str, &[i32]); 18] = [
     ("queue_peek", &[ETIMEDOUT, EPIPE, EBADMSG]),
     ("queue_end", &[ETIMEDOUT, EBADMSG]),
     ("queue_info", &[EBADMSG]),
-    // None: they work on what was checked before.
-    ("queue_commit, queue_consume, queue_cancel, queue_close", &[]),
+    // None: what they undo is the handle's own.
+    ("queue_commit, queue_consume", &[EBADMSG]),
+    ("queue_cancel, queue_close", &[]),
 ];
 
 /// The codes that a function may give, whatever stands in the object.
@@ -309,10 +310,13 @@ impl Victim {
                 self.check_inside(address.addr(), length as u64);
                 // SAFETY: these bytes are ours until the commit.
                 unsafe { address.write_bytes(0x5A, length) };
-                match self.random.below(4) {
-                    0 => self.member(0, "queue_cancel", Handle::cancel),
+                let done = match self.random.below(4) {
+                    0 => None,
                     part => self.member(0, "queue_commit", |producer| producer.commit(length / part as usize)),
                 };
+                if done.is_none() {
+                    self.member(0, "queue_cancel", Handle::cancel);
+                }
             }
         }
         if self.random.once_in(40) {
@@ -334,10 +338,13 @@ impl Victim {
                     // SAFETY: these bytes may be read until they are consumed, and others may write them meanwhile.
                     unsafe { address.wrapping_add(at).read_volatile() };
                 }
-                match self.random.below(4) {
-                    0 => self.member(1, "queue_cancel", Handle::cancel),
+                let done = match self.random.below(4) {
+                    0 => None,
                     _ => self.member(1, "queue_consume", Handle::consume),
                 };
+                if done.is_none() {
+                    self.member(1, "queue_cancel", Handle::cancel);
+                }
             }
         }
         self.leave(1);

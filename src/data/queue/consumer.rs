@@ -4,7 +4,7 @@ use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
 use super::super::sleep::{self, Waiting};
 use super::pace::Pace;
-use super::ring::{QUEUE, QueueInfo};
+use super::ring::{QUEUE, QueueInfo, is_ended};
 use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::Acquire;
@@ -274,8 +274,9 @@ impl Consumer {
         if let Some(length) = self.find(place)? {
             return Ok(Some(length));
         }
-        // ORDER: Acquire, partner Producer::end: what was committed before the end is seen by the second look.
-        let is_ended = place.load_u32(ENDED, Acquire)? != 0;
+        QUEUE.check_head(place)?;
+        // ORDER: Acquire, partner Producer::mark_end: what was committed before the end is seen by the second look.
+        let is_ended = is_ended(place, Acquire)?;
         // ORDER: Acquire, partner store_cursor: who sees it sees every message before it.
         let tail = place.load_u64(Producing::CURSOR, Acquire)?;
         if !is_ended && !self.is_behind(tail) {

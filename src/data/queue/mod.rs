@@ -286,7 +286,7 @@ impl Producer {
     ///
     /// # Errors
     /// EINVAL: no reservation is open, or it is shorter. EPERM: it is another thread's, in a queue of many producers.
-    /// ENXIO, ENOSPC, EIO: its bytes were lost meanwhile; it stays open.
+    /// EBADMSG: other bytes stand in the queue's place; the reservation stays open, to be cancelled. ENXIO, ENOSPC, EIO: its bytes were lost meanwhile; it stays open.
     pub fn commit(&mut self, length: u64) -> Result<()> {
         self.run(|member, place| member.commit(place, length))
     }
@@ -421,8 +421,9 @@ impl Consumer {
     /// Takes the message that is being looked at out.
     ///
     /// # Errors
-    /// EINVAL: none is. EPERM: another thread looks at it, in a queue of many consumers. ENXIO, ENOSPC, EIO: its bytes
-    /// were lost, and zeros stood in their place; it stays.
+    /// EINVAL: none is. EPERM: another thread looks at it, in a queue of many consumers. EBADMSG: other bytes stand in the
+    /// queue's place; it stays, to be cancelled. ENXIO, ENOSPC, EIO: its bytes were lost, and zeros stood in their place;
+    /// it stays.
     pub fn consume(&mut self) -> Result<()> {
         self.run(|member, place| member.consume(place))
     }

@@ -3,7 +3,7 @@
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
 use super::super::sleep::{self, Waiting};
-use super::ring::{QUEUE, QueueInfo};
+use super::ring::{QUEUE, QueueInfo, is_ended};
 use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -84,7 +84,7 @@ impl Producer {
             return None;
         }
         let after = self.side.position + record_bytes(length);
-        if after > self.end {
+        if after > self.end || !QUEUE.has_head(place) {
             seldom();
             return None;
         }
@@ -155,12 +155,20 @@ impl Producer {
             Failure::TimedOut => Failure::Is(Problem::Reserved),
             failure => failure,
         })?;
-        // ORDER: Release, partner Consumer::find_or_end: every message before it.
-        let ended = place.store_u32(ENDED, 1, Release);
+        let ended = self.mark_end(place);
         self.side.unlock(place)?;
         ended?;
         sleep::wake(place, Producing::OTHERS_ASLEEP)?;
         sleep::wake(place, Producing::ASLEEP)
+    }
+
+    fn mark_end(&self, place: &impl Place) -> Result<()> {
+        QUEUE.check_head(place)?;
+        if is_ended(place, Relaxed)? {
+            return Ok(());
+        }
+        // ORDER: Release, partner Consumer::find_or_end: every message before it.
+        Ok(place.store_u32(ENDED, 1, Release)?)
     }
 
     /// Leaves; an open reservation is given up.
@@ -228,8 +236,9 @@ impl Producer {
     /// Whether a message of `length` bytes fits at the cursor, which goes over the ring's end if need be.
     #[inline(always)]
     fn finds_room(&mut self, place: &impl Place, length: u64) -> Result<bool> {
+        QUEUE.check_head(place)?;
         // ORDER: Relaxed: it is set by a producer, under the mutex if there are many.
-        if !place.is_zero_u32(ENDED, Relaxed) && place.load_u32(ENDED, Relaxed)? != 0 {
+        if is_ended(place, Relaxed)? {
             return Err(Failure::Is(Problem::Ended));
         }
         let record = record_bytes(length);

@@ -4,7 +4,7 @@ use super::super::failure::{Failure, Result};
 use super::super::memory::{Liveness, Memory, Place};
 use super::super::object::{Identity, Kind, check_room};
 use super::side::{self, Consuming, Producing, Role};
-use crate::mem::atomic::Ordering::{Acquire, Relaxed};
+use crate::mem::atomic::Ordering::{self, Acquire, Relaxed};
 use crate::mem::layout::QUEUE_HEAD;
 use crate::mem::layout::queue::*;
 
@@ -87,6 +87,19 @@ impl Shape {
         let shape = Shape::read(memory)?;
         check_room(memory, shape.bytes)?;
         Ok(shape)
+    }
+}
+
+/// Whether a producer said that there will be no more.
+#[inline(always)]
+pub(super) fn is_ended(memory: &impl Memory, order: Ordering) -> Result<bool> {
+    if memory.is_zero_u32(ENDED, order) {
+        return Ok(false);
+    }
+    match memory.load_u32(ENDED, order)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        word => Err(Failure::damaged("the mark of the end, which is 0 or 1", word.into())),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
-use super::ring::{self, QueueInfo, SINGLE_CONSUMER, SINGLE_PRODUCER, Shape};
+use super::ring::{self, QUEUE, QueueInfo, SINGLE_CONSUMER, SINGLE_PRODUCER, Shape};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::mem::layout::queue::*;
@@ -120,9 +120,11 @@ impl<R: Role> Side<R> {
         Ok(())
     }
 
-    /// Refuses what only the thread may do that has this side's turn: the lock goes when that thread ends.
+    /// Refuses what only the thread may do that has this side's turn: the lock goes when that thread ends. And what would be
+    /// done in a queue that was written over meanwhile.
     #[inline(always)]
     pub(super) fn check_turn<P: Place>(&self, place: &P) -> Result<()> {
+        QUEUE.check_head(place)?;
         self.check_locks::<P>()?;
         if self.many && self.locked_by != place.thread() {
             return Err(Failure::Is(Problem::OfAnotherThread));
