@@ -355,8 +355,9 @@ pub enum Error {
     },
     /// The region has no guard against faults that views and atomics would need.
     #[error(
-        "the region was opened MAPSHARE_NO_HANDLER, so that a fault in a view or an atomic would end the process; seal \
-         the memory file against shrinking, leave the flag out, or use mapshare_read and mapshare_write"
+        "the region was opened MAPSHARE_NO_HANDLER, so that a fault in a view, an atomic or an object would end the \
+         process; seal the memory file against shrinking, leave the flag out, or, for plain bytes, use mapshare_read \
+         and mapshare_write"
     )]
     Unguarded,
     /// A seal of the memory file forbids it.
@@ -453,7 +454,7 @@ pub enum Error {
     /// Something that concerns others was asked of a copy-on-write region.
     #[error(
         "the region is MAPSHARE_COPY_ON_WRITE, so that others do not see what is done in it, nor wake who sleeps there; \
-         open it MAPSHARE_READ_WRITE, or MAPSHARE_READ_ONLY to look only"
+         open it MAPSHARE_READ_WRITE; to read cells, or to wait, MAPSHARE_READ_ONLY will do"
     )]
     NotShared,
     /// The kernel refused a call that nothing here foresaw.

@@ -103,8 +103,8 @@ fn a_full_queue_times_out_and_goes_on_once_there_is_room() {
         let (mut producer, mut consumer) = both(region);
         producer.push(&[1; 50], 0).unwrap();
         producer.push(&[2; 30], 0).unwrap();
-        refused(producer.push(&[3; 30], 0), ETIMEDOUT, &["no room for one in one piece"]);
-        refused(producer.push(&[3; 30], 1_000_000), ETIMEDOUT, &[]);
+        refused(producer.push(&[3; 30], 0), ETIMEDOUT, &["24 bytes free", "needs 48 in one piece"]);
+        refused(producer.push(&[3; 30], 1_000_000), ETIMEDOUT, &["24 bytes free"]);
         region.write(AT + PRODUCERS_ASLEEP, &[0; 4]).unwrap();
         thread::scope(|scope| {
             let pushed = scope.spawn(move || (producer.push(&[4; 60], LONG), producer.close()));
@@ -262,8 +262,8 @@ fn the_end_wakes_those_who_sleep_on_both_sides() {
 fn a_single_role_is_taken_once_until_it_is_closed() {
     each(&[SINGLE], 256, |region| {
         let (producer, consumer) = both(region);
-        refused(region.producer(AT).map(drop), EBUSY, &["role"]);
-        refused(region.consumer(AT).map(drop), EBUSY, &["role"]);
+        refused(region.producer(AT).map(drop), EBUSY, &["another handle of this process"]);
+        refused(region.consumer(AT).map(drop), EBUSY, &["another handle of this process"]);
         producer.close().unwrap();
         let producer = region.producer(AT).unwrap();
         consumer.close().unwrap();
@@ -280,11 +280,13 @@ fn while_one_reserves_other_producers_wait_and_its_thread_alone_commits() {
         thread::scope(|scope| {
             let other = scope.spawn(|| {
                 let mut other = region.producer(AT).unwrap();
-                let codes = [code(other.push(&[1], 0)), code(other.push(&[1], 2_000_000)), code(other.end())];
-                other.close().unwrap();
-                codes
+                let holder = format!("by process {}", std::process::id());
+                refused(other.push(&[1], 0), ETIMEDOUT, &[&holder]);
+                refused(other.push(&[1], 2_000_000), ETIMEDOUT, &[&holder]);
+                refused(other.end(), ETIMEDOUT, &["a reservation open"]);
+                other.close()
             });
-            assert_eq!(other.join().unwrap(), [ETIMEDOUT; 3]);
+            assert_eq!(other.join().unwrap(), Ok(()));
             let first = scope.spawn(|| {
                 refused(first.commit(10), EPERM, &["another thread"]);
                 first.cancel().unwrap();
@@ -342,7 +344,7 @@ fn what_is_no_queue_or_cannot_be_one_is_a_code() {
             region.write(2048 + at, &[7]).unwrap();
             refused(region.init_queue(2048, 64, 0), EBADMSG, &["offset 2048"]);
         }
-        refused(region.producer(2048).map(drop), EBADMSG, &["does not exist"]);
+        refused(region.producer(2048).map(drop), EBADMSG, &["does not exist yet"]);
         for at in [8, 16, 20] {
             let byte = region.bytes(AT + at, 1);
             region.write(AT + at, &[byte[0] ^ 1]).unwrap();

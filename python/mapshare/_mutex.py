@@ -156,7 +156,12 @@ class Mutex:
     # As threading.Lock calls them.
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """`lock` with the arguments and the result of threading.Lock.acquire: False when it could not be had in time."""
+        """`lock` with the arguments and the result of threading.Lock.acquire: False when it could not be had in time.
+        ValueError for a timeout below 0 that is not -1, which is for ever, or for one where it does not block."""
+        if timeout != -1 and not blocking:
+            raise ValueError(f"timeout is {timeout}: one that does not block has none")
+        if timeout != -1 and timeout < 0:
+            raise ValueError(f"timeout is {timeout}: it has to be seconds from 0, or -1 for ever")
         try:
             self.lock(0 if not blocking else None if timeout == -1 else timeout)
         except TimeoutError:

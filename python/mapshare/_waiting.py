@@ -33,10 +33,10 @@ def resumed(what: str, call: Callable[[int], Result], timeout: Optional[float]) 
             return call(step if end is None else min(step, max(0, end - time.monotonic_ns())))
         except InterruptedError:
             continue
-        except TimeoutError:
+        except TimeoutError as error:
             if end is not None and time.monotonic_ns() >= end:
-                text = f"{what}: {timeout} s have passed (ETIMEDOUT)"
-                raise TimeoutError(errno.ETIMEDOUT, text) from None
+                found = error.strerror or f"{what}: not in time (ETIMEDOUT)"
+                raise TimeoutError(errno.ETIMEDOUT, f"{found}; {timeout} s have passed") from None
 
 
 def noted(codes: List[int], function: Callable[..., int], *arguments: object) -> int:

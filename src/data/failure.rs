@@ -30,6 +30,12 @@ impl Failure {
         Failure::Is(Problem::Damaged { part, found })
     }
 
+    /// The same, but that time passed is told as this.
+    #[cold]
+    pub(super) fn late(self, problem: impl FnOnce() -> Problem) -> Failure {
+        if self == Failure::TimedOut { Failure::Is(problem()) } else { self }
+    }
+
     #[cold]
     pub(super) fn misused(how: &'static str) -> Failure {
         Failure::Is(Problem::Misused(how))

@@ -180,9 +180,11 @@ impl Kind {
 
     #[cold]
     fn refusal(self, found: u64) -> Failure {
-        Failure::Is(match found & KIND == self.0 & KIND {
-            true => Problem::OtherVersion(found as u32 & 0xff_ffff),
-            false => Problem::Missing,
+        Failure::Is(match found {
+            0 => Problem::NotMade,
+            _ if found & HIGH_HALF == INITIALISING => Problem::NotMade,
+            _ if found & KIND == self.0 & KIND => Problem::OtherVersion(found as u32 & 0xff_ffff),
+            _ => Problem::Missing,
         })
     }
 }

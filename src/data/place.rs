@@ -174,10 +174,12 @@ impl<W: Holder> InRegion<W> {
             Locked::OwnerDied => mutex.recover().inspect_err(|_| drop(mutex.unlock())),
         });
         locked.map_err(|error| match error {
-            Error::TimedOut | Error::Object { problem: Problem::StillHeld { .. }, .. } => Failure::TimedOut,
+            Error::TimedOut => Failure::TimedOut,
             Error::Interrupted => Failure::Interrupted,
             Error::Object { problem: Problem::HeldAlready, .. } => Failure::Is(Problem::InUseByThread),
-            Error::Object { problem: problem @ Problem::Making, .. } => Failure::Is(problem),
+            Error::Object { problem: problem @ (Problem::Making | Problem::StillHeld { .. }), .. } => {
+                Failure::Is(problem)
+            }
             // The lock is a part of the object, and has its version; and it was changed since it was taken.
             Error::Object { .. } => Failure::Is(Problem::Missing),
             error => self.keep(error).into(),

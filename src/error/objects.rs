@@ -6,6 +6,9 @@ use crate::sys::Errno;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
+    /// There is none yet: zeros stand there, or what one who died in the midst has left.
+    #[error("does not exist yet; call its init function first, which gives 0, or -EEXIST where another was faster")]
+    NotMade,
     /// There is none.
     #[error(
         "does not exist, or was damaged, or is of another kind; its init function makes it of zeros: if nothing that is wanted stands there, fill its bytes with zeros, then call that"
@@ -45,11 +48,27 @@ pub enum Problem {
         /// The owner's thread, likewise.
         thread: u32,
     },
-    /// What was waited for has not come in the time given.
-    #[error(
-        "gave nothing in the time given: no message, no room for one in one piece, no newer value, or no turn while another has it; wait longer, or look who should bring it"
-    )]
+    /// Others had it, one after the other.
+    #[error("was in other hands all the time that was given; wait longer")]
     OutOfTime,
+    /// A queue's consumer has waited in vain.
+    #[error(
+        "has no message, and none came in the time given; wait longer, or see with mapshare_queue_info whether a producer lives"
+    )]
+    Empty,
+    /// A queue's producer has waited in vain.
+    #[error(
+        "has {free} bytes free, and the message needs {needed} in one piece, which did not come free in the time given; wait longer, or see with mapshare_queue_info whether a consumer lives"
+    )]
+    Full {
+        /// The bytes of its record, and of the word behind it.
+        needed: u64,
+        /// The bytes of the ring that are free.
+        free: u64,
+    },
+    /// Who waits for a cell's next value has waited in vain.
+    #[error("still has version {0}, and no newer value came in the time given; wait longer, or look who publishes")]
+    NotNewer(u64),
     /// Another producer did not commit in the time that the end of a queue waits.
     #[error(
         "cannot be ended while another producer has a reservation open; have it committed or cancelled, then call again"
@@ -80,10 +99,8 @@ pub enum Problem {
     #[error("was overwritten {0} times while it was read; read again, or publish less often")]
     Lapped(u32),
     /// A role that one process has at a time is taken.
-    #[error(
-        "has its role taken by another process that lives, or by another handle (participant {0:#x}); close that first"
-    )]
-    RoleTaken(u32),
+    #[error("has its role, which one has at a time, taken by {0}; close that first")]
+    RoleTaken(&'static str),
     /// A message is longer than a queue's capacity.
     #[error("holds messages of up to {capacity} bytes, and this one has {length}; split it, or make a larger queue")]
     TooLong {
@@ -101,7 +118,9 @@ pub enum Problem {
         buffer: u64,
     },
     /// A producer ended it.
-    #[error("was ended by a producer, for good: there will be no more messages")]
+    #[error(
+        "was ended by a producer, for good: there will be no more messages; to start anew, close its handles everywhere, fill its bytes with zeros, then call mapshare_queue_init"
+    )]
     Ended,
     /// Another thread has the reservation, or the message that is being looked at.
     #[error(
@@ -121,7 +140,7 @@ pub enum Problem {
 impl Problem {
     pub(super) fn errno(self) -> Errno {
         match self {
-            Problem::Missing | Problem::NotZeros => Errno::EBADMSG,
+            Problem::NotMade | Problem::Missing | Problem::NotZeros => Errno::EBADMSG,
             Problem::Exists => Errno::EEXIST,
             Problem::OtherVersion(_) => Errno::EPROTONOSUPPORT,
             Problem::Making => Errno::EBUSY,
@@ -134,6 +153,7 @@ impl Problem {
             Problem::TooLong { .. } | Problem::BufferTooSmall { .. } => Errno::EMSGSIZE,
             Problem::OfTheParent => Errno::EBADF,
             Problem::StillHeld { .. } | Problem::OutOfTime | Problem::Reserved => Errno::ETIMEDOUT,
+            Problem::Empty | Problem::Full { .. } | Problem::NotNewer(_) => Errno::ETIMEDOUT,
             Problem::Ended => Errno::EPIPE,
         }
     }

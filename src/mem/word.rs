@@ -114,7 +114,7 @@ impl<'a> Words<'a> {
             return Err(Error::Unguarded);
         }
         if !offset.is_multiple_of(Self::ALIGNMENT) {
-            return Err(Error::Misaligned { offset, alignment: Self::ALIGNMENT, object: "an object" });
+            return Err(Error::Misaligned { offset, alignment: Self::ALIGNMENT, object: "a lock" });
         }
         Ok(Words::of(mapping, span()?, is_writable))
     }

@@ -117,7 +117,8 @@ impl<'a> Mutex<'a> {
             match mutex.state(mutex.head().load()?)? {
                 State::Ready => return Ok(mutex),
                 State::Making if monotonic_ns() - since_ns <= MAKING_NS => std::thread::yield_now(),
-                _ => return Err(mutex.problem(Problem::Missing)),
+                State::Free => return Err(mutex.problem(Problem::NotMade)),
+                State::Making => return Err(mutex.problem(Problem::Missing)),
             }
         }
     }

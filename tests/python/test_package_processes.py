@@ -58,7 +58,7 @@ class KilledOwners(Test):
         owner = self.owner()
         found = self.mutex.owner()
         self.assertEqual((found.pid, found.alive), (owner.process.pid, True))
-        self.assertRaises(TimeoutError, self.mutex.lock, 0)
+        self.assertRaisesRegex(TimeoutError, r"by process \d+, thread \d+.*; 0 s have passed", self.mutex.lock, 0)
         owner.kill()
         try:
             with self.mutex:

@@ -71,6 +71,8 @@ class Signals(Test):
         mutex = mapshare.Mutex.create(self.region_)
         self.assertTrue(mutex.acquire() and mutex.locked())
         self.assertRaises(OSError, mutex.acquire, False)  # EDEADLK
+        for wrong in ((False, 0.01), (True, -5)):
+            self.assertRaisesRegex(ValueError, "timeout is", mutex.acquire, *wrong)
         mutex.release()
         self.assertFalse(mutex.locked())
 

@@ -255,7 +255,7 @@ impl Consumer {
             if let Some(length) = self.look(place, deadline)? {
                 return Ok(length);
             }
-            waiting.turn(place)?;
+            waiting.turn(place).map_err(|failure| failure.late(|| Problem::Empty))?;
         }
     }
 

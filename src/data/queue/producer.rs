@@ -152,7 +152,7 @@ impl Producer {
         self.end = 0;
         let deadline = Deadline::after(timeout, place);
         self.side.lock(place, deadline).map_err(|failure| match failure {
-            Failure::TimedOut => Failure::Is(Problem::Reserved),
+            Failure::TimedOut | Failure::Is(Problem::StillHeld { .. }) => Failure::Is(Problem::Reserved),
             failure => failure,
         })?;
         let ended = self.mark_end(place);
@@ -336,7 +336,8 @@ impl Producer {
         let deadline = Deadline::after(timeout, place);
         let mut waiting = Waiting::new(QUEUE, Producing::ASLEEP, deadline);
         while !self.look(place, length, deadline)? {
-            waiting.turn(place)?;
+            let full = || Problem::Full { needed: record_bytes(length) + WORD, free: self.free() };
+            waiting.turn(place).map_err(|failure| failure.late(full))?;
         }
         Ok(())
     }

@@ -248,7 +248,11 @@ fn enroll<P: Place, R: Role>(place: &P, many: bool) -> Result<Option<u64>> {
             holder = found;
         }
     }
-    if many { Ok(None) } else { Err(Failure::Is(Problem::RoleTaken(holder))) }
+    match holder {
+        _ if many => Ok(None),
+        holder if holder == place.me() => Err(Failure::Is(Problem::RoleTaken("another handle of this process"))),
+        _ => Err(Failure::Is(Problem::RoleTaken("another process, which lives"))),
+    }
 }
 
 /// How many members of a side live.

@@ -13,7 +13,7 @@ use crate::error::Problem;
 use crate::mem::heap::Parts;
 use crate::threads as thread;
 
-const MISSING: Result<()> = Err(Failure::Is(Problem::Missing));
+const NOT_MADE: Result<()> = Err(Failure::Is(Problem::NotMade));
 const EXISTS: Result<()> = Err(Failure::Is(Problem::Exists));
 
 /// The first user of zeros.
@@ -28,7 +28,7 @@ fn make(user: &User) -> Result<()> {
 /// Finds no cell, or a whole one.
 fn attach(user: &User) -> Result<()> {
     let attached = Slots::attach(user).map(drop);
-    assert!(attached == MISSING || attached == Ok(()), "{attached:?}");
+    assert!(attached == NOT_MADE || attached == Ok(()), "{attached:?}");
     if attached == Ok(()) {
         assert_eq!(read(user), Some((0, 0)));
     }
@@ -43,7 +43,7 @@ fn nobody_sees_half_of_it() {
         let looker = thread::spawn(move || [attach(&looker), attach(&looker)]);
         assert_eq!(make(&user), Ok(()));
         let looks = looker.join().expect("no panic");
-        assert!(looks != [Ok(()), MISSING], "it went away");
+        assert!(looks != [Ok(()), NOT_MADE], "it went away");
     });
 }
 
