@@ -7,6 +7,7 @@ import errno
 import os
 import time
 import weakref
+from sys import getrefcount
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, cast
 
@@ -78,16 +79,25 @@ def when_free(call: Callable[[], object]) -> None:
 class Message:
     """A message in place: a context manager that gives its memoryview, without a copy.
 
-    At its end what was reserved is committed, and what was peeked is consumed; when an exception leaves it, it is given
-    up, or stays in the queue. The memoryview is released then: BufferError when something else still uses it.
+        with queue.reserve(100) as message:
+            message.data[:5] = b"hello"
+            message.length = 5
+
+    At its end what was reserved is committed, and what was peeked is consumed; when an exception leaves it, or the end
+    fails (OSError), it is given up, or stays in the queue. The memoryview is released then.
+
+    BufferError at the end when something else still shows the bytes: a slice, a cast, an array of numpy. Nothing has
+    happened then: once these are released or deleted, `with message: pass` ends it, and `message.cancel()` gives it up.
     """
 
-    __slots__ = ("_queue", "_view", "_reserved", "_open", "length")
+    __slots__ = ("_queue", "_at", "_size", "_view", "_reserved", "_open", "length")
 
-    def __init__(self, queue: Queue, view: memoryview, reserved: bool) -> None:
-        self._queue, self._view, self._reserved, self._open = queue, view, reserved, True
+    def __init__(self, queue: Queue, at: int, size: int, reserved: bool) -> None:
+        shown = queue._bytes()
+        self._queue, self._at, self._size = queue, at - shown.first, size
+        self._view, self._reserved, self._open = shown.part(self._at, size), reserved, True
         #: Bytes to commit: make it less when the message is shorter than what was reserved.
-        self.length = len(view)
+        self.length = size
 
     @property
     def data(self) -> memoryview:
@@ -103,29 +113,42 @@ class Message:
         if error is not None:
             leave(self.cancel, error)
             return
-        length = u64("length", self.length)
-        self._view.release()
         queue = self._queue
-        self._open = False
         try:
+            length = u64("length", self.length)
+            self._release()
             if self._reserved:
                 if COMMIT(queue._handle, size_of(length)) < 0:
                     when_free(lambda: _abi.mapshare_queue_commit(queue._token, length))
             elif CONSUME(queue._handle) < 0:
                 when_free(lambda: _abi.mapshare_queue_consume(queue._token))
-        except OSError:
-            self._open = True
+        except BufferError:
+            self._view = queue._bytes().part(self._at, self._size)
+            raise BufferError(
+                "the message has not ended, since something else still shows its bytes: release or delete slices, casts "
+                "and arrays of its data; then `with message: pass` ends it, or message.cancel() gives it up"
+            ) from None
+        except BaseException as failure:
+            leave(self.cancel, failure)
             raise
+        self._open = False
 
     def cancel(self) -> None:
         """Gives up what was reserved; what was peeked stays in the queue. Does nothing after the message's end. One
-        that is forgotten does it too."""
+        that is forgotten does it too. BufferError when something else still shows the bytes, which may be those of
+        another message soon; it is given up all the same."""
         if self._open:
             self._open = False
             try:
                 when_free(lambda: _abi.mapshare_queue_cancel(self._queue._token))
             finally:
-                self._view.release()
+                self._release()
+
+    def _release(self) -> None:
+        self._view.release()
+        shown = self._queue._shown
+        if shown is not None and getrefcount(shown.array) > UNUSED:
+            raise BufferError("something else still shows the bytes of a message that is given up: a slice, cast or array")
 
     def __del__(self) -> None:
         try:
@@ -135,15 +158,23 @@ class Message:
 
 
 class _Shown:
-    """A view of a queue's bytes, whose slices messages are; and the address of its first byte."""
+    """A view of a queue's bytes, of which messages are parts; and the address of its first byte."""
 
-    __slots__ = ("array", "items", "first")
+    __slots__ = ("array", "readonly", "first")
 
     def __init__(self, array: Any, readonly: bool) -> None:
-        self.array = array
-        items = memoryview(array).cast("B")
-        self.items = items.toreadonly() if readonly else items
+        self.array, self.readonly = array, readonly
         self.first = ctypes.addressof(array)
+
+    def part(self, at: int, length: int) -> memoryview:
+        """What shows a message. It, and all that is made of it, have one reference to the array together."""
+        view = memoryview(self.array)[at : at + length].cast("B")
+        return view.toreadonly() if self.readonly else view
+
+
+# How many references to an array are counted while nothing shows a part of it.
+NOTHING = _Shown((ctypes.c_char * 1)(), False)
+UNUSED = getrefcount(NOTHING.array)
 
 
 class Queue:
@@ -297,7 +328,7 @@ class Queue:
                 lambda ns: _abi.mapshare_queue_reserve(self._token, length, ns, pointer),
                 timeout,
             )
-        return Message(self, self._in_place(length), True)
+        return Message(self, self._pointer.value or 0, length, True)
 
     def peek(self, timeout: Optional[float] = None) -> Message:
         """The next message in place, read-only: with queue.peek() as message: use(message.data)"""
@@ -311,19 +342,15 @@ class Queue:
                 lambda ns: _abi.mapshare_queue_peek(self._token, ns, pointer),
                 timeout,
             )
-        return Message(self, self._in_place(length), False)
+        return Message(self, self._pointer.value or 0, length, False)
 
-    def _in_place(self, length: int) -> memoryview:
-        """The bytes of the message that the pointer points to."""
-        at = self._pointer.value
-        assert at is not None
+    def _bytes(self) -> _Shown:
         shown = self._shown
         if shown is None:
             footprint = Queue.footprint(self.info().capacity)
             array = self._region._handle.view(self._offset, footprint, own=True)
             shown = self._shown = _Shown(array, self._role == "consumer")
-        at -= shown.first
-        return shown.items[at : at + length]
+        return shown
 
     def end(self) -> None:
         """A producer says that no more comes: consumers get BrokenPipeError after the last message.
@@ -337,8 +364,8 @@ class Queue:
         return QueueInfo(**{name: getattr(state, name) for name in QueueInfo._fields})
 
     def close(self) -> None:
-        """Gives the side up; the queue stays. In the child of a fork, lets go of what is the parent's. BufferError while the bytes of a message are in use, or
-        another thread waits in it."""
+        """Gives the side up; the queue stays. In the child of a fork, lets go of what is the parent's. BufferError while
+        the bytes of a message are in use, or another thread waits in it."""
         if not self._token:
             return
         if self._is_shown():

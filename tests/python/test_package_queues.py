@@ -1,5 +1,6 @@
 """Cells and queues through the package, between real processes, some of which are killed."""
 
+import ctypes
 import errno
 import os
 import pickle
@@ -113,6 +114,58 @@ class Queues(Test):
         self.assertRaises(BufferError, producer.close)
         del part
         producer.close()
+
+    def test_what_still_shows_a_message_keeps_it_from_its_end(self):
+        producer, consumer = self.open("producer"), self.open("consumer")
+        shows = {
+            "slice": lambda data: data[1:3],
+            "cast": lambda data: data.cast("Q"),
+            "memoryview": memoryview,
+            "array": lambda data: (ctypes.c_char * 8).from_buffer(data),
+            "nothing": None,
+        }
+        for name, show in shows.items():
+            with self.subTest(name):
+                message = producer.reserve(8, 60)
+                message.data[:] = b"in place"
+                self.still_used(message, show)
+                self.assertEqual(producer.info().messages, 1)
+                message = consumer.peek(60)
+                self.still_used(message, show if name != "array" else None)
+                self.assertEqual(consumer.info().messages, 0)
+
+    def still_used(self, message, show):
+        if show is not None:
+            shown = show(message.data)
+            with self.assertRaisesRegex(BufferError, "has not ended"):
+                with message:
+                    pass
+            self.assertEqual(bytes(message.data), b"in place")
+            del shown
+        with message:
+            copy = bytes(message.data)
+        self.assertEqual(copy, b"in place")
+        self.assertRaises(ValueError, lambda: message.data[0])
+
+    def test_a_message_that_cannot_be_ended_is_given_up(self):
+        producer, consumer = self.open("producer"), self.open("consumer")
+        for length, failure in ((9, OSError), (-1, ValueError), ("8", TypeError)):
+            with self.assertRaises(failure):
+                with producer.reserve(8, 60) as message:
+                    message.length = length
+            producer.push(b"next", 60)
+            self.assertEqual(consumer.pop(0), b"next")
+        producer.push(b"stays")
+        message = consumer.peek(60)
+        part = message.data[:2]
+        with self.assertRaisesRegex(BufferError, "given up"):
+            message.cancel()
+        del part
+        self.assertEqual(consumer.pop(0), b"stays")
+        message = producer.reserve(8, 60)
+        message.data.release()
+        self.region_.fill(QUEUE, PAGE, 0)
+        self.refused("EBADMSG", message.__exit__, None, None, None)
 
     def test_messages_of_any_length_follow_one_another(self):
         """Each through a buffer that fits it, or the one of a longer message before."""
