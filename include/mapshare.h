@@ -1708,7 +1708,8 @@ int mapshare_queue_push(struct mapshare_queue *queue, const void *message, size_
  *
  * Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns, as mapshare_queue_push. A consumer that
  * is faster than a stream of messages may rest for about a microsecond when none is there, and takes several then:
- * looking at each one while it is written would slow both sides down.
+ * looking at each one while it is written would slow both sides down. Before it sleeps, a call looks for some
+ * microseconds, and for 0.1 ms where what it waits for has come within that lately; so does mapshare_queue_push.
  * Source: futex(2), membarrier(2).
  */
 int64_t mapshare_queue_pop(struct mapshare_queue *queue, void *buffer, size_t capacity, int64_t timeout_ns);

@@ -32,8 +32,8 @@ impl Failure {
 
     /// The same, but that time passed is told as this.
     #[cold]
-    pub(super) fn late(self, problem: impl FnOnce() -> Problem) -> Failure {
-        if self == Failure::TimedOut { Failure::Is(problem()) } else { self }
+    pub(super) fn late(self, problem: Problem) -> Failure {
+        if self == Failure::TimedOut { Failure::Is(problem) } else { self }
     }
 
     #[cold]

@@ -12,3 +12,4 @@ mod object;
 mod place;
 pub(crate) mod queue;
 mod sleep;
+mod trial;

@@ -216,7 +216,8 @@ pub unsafe extern "C" fn mapshare_queue_push(
 ///
 /// Threads: one at a time. Signals: not in a handler. Blocks: up to timeout_ns, as mapshare_queue_push. A consumer that
 /// is faster than a stream of messages may rest for about a microsecond when none is there, and takes several then:
-/// looking at each one while it is written would slow both sides down.
+/// looking at each one while it is written would slow both sides down. Before it sleeps, a call looks for some
+/// microseconds, and for 0.1 ms where what it waits for has come within that lately; so does mapshare_queue_push.
 /// Source: futex(2), membarrier(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mapshare_queue_pop(

@@ -175,7 +175,7 @@ impl<'a, M: Memory + Liveness> Slots<'a, M> {
         }
         let mut waiting = Waiting::new(CELL, ASLEEP, Deadline::after(timeout, self.memory));
         while version <= seen {
-            waiting.turn(self.memory).map_err(|failure| failure.late(|| Problem::NotNewer(version)))?;
+            waiting.turn(self.memory, None).map_err(|failure| failure.late(Problem::NotNewer(version)))?;
             version = self.version()?;
         }
         Ok(version)

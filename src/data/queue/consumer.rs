@@ -3,6 +3,7 @@
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
 use super::super::sleep::{self, Waiting};
+use super::super::trial::Trial;
 use super::pace::Pace;
 use super::ring::{QUEUE, QueueInfo, is_ended};
 use super::side::{Consuming, Other, Producing, Role, Side};
@@ -21,6 +22,7 @@ const AHEAD: u64 = 128;
 pub(in crate::data) struct Consumer {
     side: Side<Consuming>,
     pace: Pace,
+    looking_on: Trial,
     /// The length of the message that is being looked at.
     peeked: Option<u64>,
 }
@@ -40,7 +42,8 @@ impl Consumer {
     /// # Errors
     /// EBUSY: the role is single and taken. EBADMSG, EPROTONOSUPPORT, ERANGE.
     pub(in crate::data) fn open(place: &impl Place) -> Result<Consumer> {
-        let mut consumer = Consumer { side: Side::join(place)?, pace: Pace::default(), peeked: None };
+        let mut consumer =
+            Consumer { side: Side::join(place)?, pace: Pace::default(), looking_on: Trial::default(), peeked: None };
         match if consumer.side.is_many() { Ok(()) } else { consumer.side.take_over(place) } {
             Ok(()) => Ok(consumer),
             Err(failure) => {
@@ -253,9 +256,10 @@ impl Consumer {
         let mut waiting = Waiting::new(QUEUE, Consuming::ASLEEP, deadline);
         loop {
             if let Some(length) = self.look(place, deadline)? {
+                waiting.found(&mut self.looking_on);
                 return Ok(length);
             }
-            waiting.turn(place).map_err(|failure| failure.late(|| Problem::Empty))?;
+            waiting.turn(place, Some(&mut self.looking_on)).map_err(|failure| failure.late(Problem::Empty))?;
         }
     }
 

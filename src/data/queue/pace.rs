@@ -3,17 +3,16 @@
 //! Decision: a consumer that is faster than the producer would look at each record while it is being written, and the line
 //! would go from core to core several times for each message, which costs both sides several times what the messages do.
 //! So it rests until the producer is some messages ahead, and then has them in one go. It does that only where it has paid:
-//! where many messages came during the last rest, or since it found nothing the last time. Otherwise it is tried again after
-//! 1, 2, 4 and so on up to 1024 times of finding nothing, so that who answers message by message is not delayed.
+//! where many messages came during the last rest, or since it found nothing the last time. Otherwise it is tried again ever
+//! more seldom, so that who answers message by message is not delayed.
 
+use super::super::trial::Trial;
 use std::mem::replace;
 
 /// How long a rest is, in moments.
 const REST: u64 = 32;
 /// A rest has paid when at least so many messages came: one in two moments.
 const MANY: u64 = REST / 2;
-/// The longest time without a rest is two to the power of this.
-const PATIENCE: u32 = 10;
 
 /// What a consumer has found out about how the messages come.
 #[derive(Default)]
@@ -22,10 +21,7 @@ pub(super) struct Pace {
     came: u64,
     /// Whether it rested then.
     rested: bool,
-    /// How often in a row a rest has not paid.
-    in_vain: u32,
-    /// The next rest is when it finds nothing for so many times more.
-    until_rest: u32,
+    trial: Trial,
 }
 
 impl Pace {
@@ -39,13 +35,11 @@ impl Pace {
     pub(super) fn rest(&mut self) -> u64 {
         let has_paid = replace(&mut self.came, 0) >= MANY;
         if has_paid {
-            (self.in_vain, self.until_rest) = (0, 0);
+            self.trial.has_paid();
         } else if self.rested {
-            self.in_vain = (self.in_vain + 1).min(PATIENCE);
-            self.until_rest = 1 << self.in_vain;
+            self.trial.was_in_vain();
         }
-        self.until_rest = self.until_rest.saturating_sub(1);
-        self.rested = self.until_rest == 0;
+        self.rested = self.trial.is_due();
         if self.rested { REST } else { 1 }
     }
 }
@@ -78,13 +72,11 @@ mod tests {
     #[test]
     fn a_stream_that_begins_is_found_out() {
         let mut pace = Pace::default();
-        while pace.in_vain < PATIENCE {
-            rest_after(&mut pace, 1);
-        }
+        (0..10_000).for_each(|_| _ = rest_after(&mut pace, 1));
         // It is at the producer's heels, until it rests once.
         let looks = (1..).find(|_| {
             let came = if pace.rested { MANY } else { 1 };
-            rest_after(&mut pace, came) == REST && pace.in_vain == 0
+            rest_after(&mut pace, came) == REST && pace.trial == Trial::default()
         });
         assert!(looks <= Some(1026), "{looks:?}");
     }

@@ -3,6 +3,7 @@
 use super::super::failure::{Failure, Result};
 use super::super::memory::{Deadline, Place};
 use super::super::sleep::{self, Waiting};
+use super::super::trial::Trial;
 use super::ring::{QUEUE, QueueInfo, is_ended};
 use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
@@ -24,6 +25,7 @@ pub(in crate::data) struct Producer {
     /// Up to this position the ring is known to have room in one piece, and for a word behind it, on a side that is single and
     /// has not been ended, which this member alone could do since; 0 where there is something else to be looked at first.
     end: u64,
+    looking_on: Trial,
     /// The length of the reservation that is open.
     reserved: Option<u64>,
 }
@@ -34,7 +36,8 @@ impl Producer {
     /// # Errors
     /// EBUSY: the role is single and taken. EBADMSG, EPROTONOSUPPORT, ERANGE.
     pub(in crate::data) fn open(place: &impl Place) -> Result<Producer> {
-        let mut producer = Producer { side: Side::join(place)?, limit: 0, end: 0, reserved: None };
+        let mut producer =
+            Producer { side: Side::join(place)?, limit: 0, end: 0, looking_on: Trial::default(), reserved: None };
         match if producer.side.is_many() { Ok(()) } else { producer.find_tail(place) } {
             Ok(()) => Ok(producer),
             Err(failure) => {
@@ -336,9 +339,10 @@ impl Producer {
         let deadline = Deadline::after(timeout, place);
         let mut waiting = Waiting::new(QUEUE, Producing::ASLEEP, deadline);
         while !self.look(place, length, deadline)? {
-            let full = || Problem::Full { needed: record_bytes(length) + WORD, free: self.free() };
-            waiting.turn(place).map_err(|failure| failure.late(full))?;
+            let full = Problem::Full { needed: record_bytes(length) + WORD, free: self.free() };
+            waiting.turn(place, Some(&mut self.looking_on)).map_err(|failure| failure.late(full))?;
         }
+        waiting.found(&mut self.looking_on);
         Ok(())
     }
 

@@ -88,6 +88,7 @@ mod data {
         mod side;
     }
     mod sleep;
+    mod trial;
 
     #[path = "../../tests/loom/src/cell_models.rs"]
     mod cell_models;
