@@ -76,7 +76,9 @@ fn copies() -> Vec<Copy> {
         }
         if is_x86_feature_detected!("avx512vl") {
             ways.push(way!(Copy, "AVX-512 VL", 33, machine::copy_avx512));
+            ways.push(way!(Copy, "AVX-512 VL, wide", 65, machine::copy_avx512_wide));
         }
+        ways.push(way!(Copy, "string", 0, machine::copy_string));
     }
     ways
 }
@@ -95,6 +97,7 @@ fn fills() -> Vec<Fill> {
         }
         if is_x86_feature_detected!("avx512vl") {
             ways.push(way!(Fill, "AVX-512 VL", 33, machine::fill_avx512));
+            ways.push(way!(Fill, "AVX-512 VL, wide", 65, machine::fill_avx512_wide));
         }
     }
     ways

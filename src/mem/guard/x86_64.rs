@@ -5,7 +5,9 @@
 //! | to 64 | moves from both ends that overlap in the middle, SSE2, in the midst of the caller: `copy_small` |
 //! | to 1 KiB, in calls that have nothing in their way | the same by vectors of 64 bytes, AVX-512: `copy_middling` |
 //! | more | loops of vectors of 32 bytes, AVX-512 VL or AVX2, or of 16, SSE2: the first that the processor has |
-//! | more than 8 MiB | the same loops, past the caches (non-temporal stores) |
+//! | to 2 KiB, by Intel with AVX-512 VL and fast strings | the same loops, of vectors of 64 |
+//! | to 8 MiB, by the same | `rep movsb` |
+//! | more than 8 MiB | the loops, past the caches (non-temporal stores) |
 //!
 //! Fills are done by small moves to 64 bytes, by loops above, and past the caches above 16 MiB.
 //!
@@ -23,21 +25,24 @@
 //! `rax`, perhaps repeats what a vector had begun, meets the fault again and returns `rax`, now exact. What stands in the
 //! midst of its caller says only that it faulted, and is done again by bytes.
 //!
-//! Decision: no `rep movsb`. On Zen 4 it equals AVX2 at best and falls to 3.5 GB/s, a fifteenth, where the destination
+//! Decision: `rep movsb` by Intel only, where it takes lines that another core has without their bytes: 4 KiB to another core
+//! take 490 instead of 650 ns. On Zen 4 it equals AVX2 at best and falls to 3.5 GB/s, a fifteenth, where the destination
 //! lies 1 to 63 bytes behind the source modulo 4096. Source: glibc bug 30994, and our own measurements.
-//! Decision: vectors of 64 bytes up to 1 KiB only. They halve the instructions, which is what short copies are made of; in
-//! loops they equal 32 on Zen 4 where both sides are aligned and lose up to a fifth elsewhere. All have the registers
-//! above 15, which leave no upper half behind that a `vzeroupper` would have to clear.
+//! Decision: vectors of 64 bytes up to 1 KiB. They halve the instructions, which is what short copies are made of; in
+//! loops they equal 32 on Zen 4 where both sides are aligned and lose up to a fifth elsewhere, and are up to a third faster
+//! by Intel. All have the registers above 15, which leave no upper half behind that a `vzeroupper` would have to clear.
 
 mod atomics;
 mod copy;
 mod fill;
 
 use std::arch::asm;
+use std::arch::x86_64::__cpuid_count;
 
-pub(super) use copy::{copy_avx2, copy_avx512, copy_backward, copy_forward, copy_sse2};
+pub(super) use copy::{copy_avx2, copy_avx512, copy_avx512_wide, copy_sse2, copy_string};
+pub(super) use copy::{copy_backward, copy_forward};
 use copy::{copy_by_bytes, copy_middling, copy_small};
-pub(super) use fill::{fill_avx2, fill_avx512, fill_small, fill_sse2};
+pub(super) use fill::{fill_avx2, fill_avx512, fill_avx512_wide, fill_small, fill_sse2};
 
 use super::table::{Entry, lookup};
 use crate::mem::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -53,8 +58,11 @@ const MIDDLING: usize = 1024;
 /// written is likely to be wanted soon; above, it would not stay.
 const CACHED: usize = 16 << 20;
 
-/// Which vectors the processor has: 0 SSE2, 1 AVX2, 2 AVX-512 VL. The answers of `is_x86_feature_detected` are not asked
-/// in a copy: behind each stands a call that may unwind.
+/// Lengths that `copy_string` takes where it is fast.
+const STRING: std::ops::RangeInclusive<usize> = 2049..=CACHED / 2;
+
+/// What the processor has: 0 SSE2, 1 AVX2, 2 AVX-512 VL, 3 the same by Intel, with fast strings. The answers of
+/// `is_x86_feature_detected` are not asked in a copy: behind each stands a call that may unwind.
 static VECTORS: AtomicU32 = AtomicU32::new(0);
 
 /// Longest copy that is short: `MIDDLING` with AVX-512 VL, and `SMALL` without.
@@ -63,14 +71,28 @@ static LONGEST_SHORT: AtomicUsize = AtomicUsize::new(SMALL);
 /// To be called before the first copy; until then they use SSE2.
 pub(super) fn choose() {
     let vectors = match () {
+        () if is_x86_feature_detected!("avx512vl") && has_fast_strings() => 3,
         () if is_x86_feature_detected!("avx512vl") => 2,
         () if is_x86_feature_detected!("avx2") => 1,
         () => 0,
     };
     VECTORS.store(vectors, Ordering::Relaxed); // ORDER: Relaxed, every value serves
-    if vectors == 2 {
+    if vectors >= 2 {
         LONGEST_SHORT.store(MIDDLING, Ordering::Relaxed); // ORDER: Relaxed, as above
     }
+}
+
+/// Whether this is an Intel processor whose string instructions have no long start ("fast short rep mov").
+/// Source: Intel SDM volume 2, CPUID, leaves 0 and 7.
+#[allow(unused_unsafe, reason = "it is safe from Rust 1.94 on")]
+fn has_fast_strings() -> bool {
+    const INTEL: [u32; 3] = [u32::from_le_bytes(*b"Genu"), u32::from_le_bytes(*b"ineI"), u32::from_le_bytes(*b"ntel")];
+    const FAST_SHORT_REP_MOV: u32 = 1 << 4;
+    // SAFETY: each x86-64 processor has the instruction, which touches no memory.
+    let ask = |leaf| unsafe { __cpuid_count(leaf, 0) };
+    let vendor = ask(0);
+    let is_intel = [vendor.ebx, vendor.edx, vendor.ecx] == INTEL;
+    is_intel && vendor.eax >= 7 && ask(7).edx & FAST_SHORT_REP_MOV != 0
 }
 
 /// Calls a function that keeps to the agreement above, so that its caller keeps what it has in registers: a call by the
@@ -112,7 +134,11 @@ pub(super) unsafe fn copy(to: *mut u8, from: *const u8, length: usize) -> usize 
     }
     // ORDER: Relaxed, partner `choose`.
     match VECTORS.load(Ordering::Relaxed) {
+        // SAFETY: the caller's promise about the ranges.
+        3 if STRING.contains(&length) => unsafe { call!(copy_string, to, from, length) },
         // SAFETY: the caller's promise about the ranges; longer than a vector; the processor has AVX-512 VL.
+        3 => unsafe { call!(copy_avx512_wide, to, from, length) },
+        // SAFETY: as above.
         2 => unsafe { call!(copy_avx512, to, from, length) },
         // SAFETY: the caller's promise about the ranges; longer than a vector; the processor has AVX2.
         1 => unsafe { call!(copy_avx2, to, from, length) },
@@ -151,6 +177,8 @@ pub(super) unsafe fn fill(to: *mut u8, byte: u8, length: usize) -> usize {
     // ORDER: Relaxed, partner `choose`.
     match VECTORS.load(Ordering::Relaxed) {
         // SAFETY: the caller's promise about the range; longer than a vector; the processor has AVX-512 VL.
+        3 => unsafe { call!(fill_avx512_wide, to, byte, length) },
+        // SAFETY: as above.
         2 => unsafe { call!(fill_avx512, to, byte, length) },
         // SAFETY: the caller's promise about the range; longer than a vector; the processor has AVX2.
         1 => unsafe { call!(fill_avx2, to, byte, length) },

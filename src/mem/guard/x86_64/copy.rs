@@ -344,6 +344,27 @@ copy_by_vectors!(copy_sse2, 16, "", "xmm", "");
 copy_by_vectors!(copy_avx2, 32, "v", "ymm", "vzeroupper");
 // The registers ymm20 to ymm27.
 copy_by_vectors!(copy_avx512, 32, "v", "ymm2", "");
+copy_by_vectors!(copy_avx512_wide, 64, "v", "zmm2", "");
+
+/// Copies by one string instruction, which says in `rcx` how many bytes are left, also where it faults. A later store is
+/// ordered behind all of its own. Source: Intel SDM volume 3, "Out-of-Order Stores For String Operations".
+#[unsafe(naked)]
+pub(in super::super) unsafe extern "sysv64" fn copy_string(to: *mut u8, from: *const u8, length: usize) -> usize {
+    naked_asm!(
+        "mov rcx, rdx",
+        "2:",
+        "rep movsb",
+        // The end, or a fault: as agreed.
+        "3:",
+        "mov rax, rdx",
+        "sub rax, rcx",
+        "sub rdi, rax",
+        "sub rsi, rax",
+        "jmp {copy_bytes}",
+        extable!("2b", "3b", "3b"),
+        copy_bytes = sym copy_bytes,
+    )
+}
 
 /// Copies first to last, ranges that may overlap with `to` in front.
 #[unsafe(naked)]

@@ -189,3 +189,4 @@ macro_rules! fill_by_vectors {
 fill_by_vectors!(fill_sse2, 16, "", "xmm0", ["movq xmm0, rcx", "punpcklqdq xmm0, xmm0"], "");
 fill_by_vectors!(fill_avx2, 32, "v", "ymm0", ["vmovq xmm0, rcx", "vpbroadcastq ymm0, xmm0"], "vzeroupper");
 fill_by_vectors!(fill_avx512, 32, "v", "ymm20", ["vpbroadcastq ymm20, rcx"], "");
+fill_by_vectors!(fill_avx512_wide, 64, "v", "zmm20", ["vpbroadcastq zmm20, rcx"], "");
