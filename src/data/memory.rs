@@ -73,12 +73,12 @@ pub(super) trait Memory {
         self.copy_in(offset + WORD, message)?;
         self.store_u64(offset, word, Ordering::Release)
     }
-    /// Says that the byte at `offset` is about to be written, which may make that faster.
+    /// Says that so many bytes at `offset` are about to be written, which may make that faster.
     #[inline(always)]
-    fn expect_write(&self, _offset: u64) {}
-    /// Says that the byte at `offset` will be read next, likewise.
+    fn expect_write(&self, _offset: u64, _length: u64) {}
+    /// Says that so many bytes at `offset` will be read next, likewise.
     #[inline(always)]
-    fn expect_read(&self, _offset: u64) {}
+    fn expect_read(&self, _offset: u64, _length: u64) {}
     /// Copies the message out whose record stands at `offset`, if it has at most `most` bytes and the buffer has room for it:
     /// its length, and whether it stood there at the first look, after which it is waited for as by `await_u64`; or else the
     /// word that stands there, which is read once.

@@ -21,6 +21,10 @@ pub(crate) struct Destination<'a> {
     lifetime: PhantomData<&'a mut [u8]>,
 }
 
+/// From so many bytes on it pays to ask for all lines of a message that another core has, before the first is touched: they
+/// come together then, and not in the order in which they are used.
+pub(crate) const LONG: u64 = 512;
+
 /// By which code bytes are copied. It is a constant where it matters, so that the compiler leaves the other out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Copying {

@@ -3,13 +3,17 @@
 //! Decision: two numbers, so that a whole call on an object keeps them in registers. What else is to be known of the bytes is
 //! asked once, before and after: whether the thread bears their faults, and whether pages of theirs were lost.
 
-use super::buffer::{Copying, Destination, Source};
+use super::buffer::{Copying, Destination, LONG, Source};
 use super::guard::{self, Word};
 use super::hazard;
 use super::layout::queue::{COMMITTED, WORD, record_bytes};
 use super::span::Span;
 use super::word::Words;
 use std::marker::PhantomData;
+
+/// A line of the caches, and how many bytes are asked for at once: for more a processor has no room.
+const LINE: u64 = 64;
+const ASKED_FOR: u64 = 8 << 10;
 
 /// The bytes. Each access answers yes or no; after a no nothing has changed.
 #[derive(Clone, Copy)]
@@ -130,6 +134,9 @@ impl<'a> Direct<'a> {
         // SAFETY: as in `load`, and writable: all of it is there, and records are as aligned as words.
         let is_clear = unsafe { u64::put(behind, 0) };
         let message = start.wrapping_add(WORD as usize);
+        if is_long(bytes.length as u64) {
+            self.expect_write(at + WORD, bytes.length as u64);
+        }
         // SAFETY: as above; the caller's buffer is as long.
         let is_copied = is_clear && unsafe { how.copies(message, bytes.address, bytes.length) };
         // SAFETY: as above.
@@ -179,21 +186,24 @@ impl<'a> Direct<'a> {
             hazard::seldom();
             return None;
         }
+        if is_long(length) {
+            self.expect_read(at + WORD, length);
+        }
         // SAFETY: as in `load`: so many bytes are there, behind the word; the caller's buffer has as many at least.
         let is_copied = unsafe { how.copies(to.address, start.wrapping_add(WORD as usize), length as usize) };
         is_copied.then_some(Ok((length, at_once != 0)))
     }
 
-    /// The byte at `at` is about to be written: see `guard::expect_write`.
+    /// So many bytes at `at` are about to be written: see `guard::expect_write`.
     #[inline(always)]
-    pub(crate) fn expect_write(self, at: u64) {
-        guard::expect_write(self.address.wrapping_add(at as usize));
+    pub(crate) fn expect_write(self, at: u64, length: u64) {
+        lines(at, length).for_each(|at| guard::expect_write(self.address.wrapping_add(at as usize)));
     }
 
-    /// The byte at `at` will be read next: see `guard::expect_read`.
+    /// So many bytes at `at` will be read next: see `guard::expect_read`.
     #[inline(always)]
-    pub(crate) fn expect_read(self, at: u64) {
-        guard::expect_read(self.address.wrapping_add(at as usize));
+    pub(crate) fn expect_read(self, at: u64, length: u64) {
+        lines(at, length).for_each(|at| guard::expect_read(self.address.wrapping_add(at as usize)));
     }
 
     #[inline(always)]
@@ -202,6 +212,22 @@ impl<'a> Direct<'a> {
         // SAFETY: as in `load`; the caller's buffer is as long.
         from.is_some_and(|from| unsafe { how.copies(to.address, from, to.length) })
     }
+}
+
+/// Whether a message is long, in the words of those who copy short ones, so that it costs these nothing.
+#[inline(always)]
+fn is_long(length: u64) -> bool {
+    if length <= LINE {
+        return false;
+    }
+    hazard::seldom();
+    length >= LONG
+}
+
+/// One place in each line, as many as are asked for at once.
+#[inline(always)]
+fn lines(at: u64, length: u64) -> impl Iterator<Item = u64> {
+    (0..length.min(ASKED_FOR).div_ceil(LINE)).map(move |line| at.wrapping_add(line * LINE))
 }
 
 /// The word there as soon as it is not 0, or 0 after so many looks. A moment passes before each, and before the first as many as

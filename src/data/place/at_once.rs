@@ -246,13 +246,13 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     }
 
     #[inline(always)]
-    fn expect_write(&self, offset: u64) {
-        self.bytes.expect_write(offset);
+    fn expect_write(&self, offset: u64, length: u64) {
+        self.bytes.expect_write(offset, length);
     }
 
     #[inline(always)]
-    fn expect_read(&self, offset: u64) {
-        self.bytes.expect_read(offset);
+    fn expect_read(&self, offset: u64, length: u64) {
+        self.bytes.expect_read(offset, length);
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use super::ring::{QUEUE, QueueInfo, is_ended};
 use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::Acquire;
-use crate::mem::buffer::Destination;
+use crate::mem::buffer::{Destination, LONG};
 use crate::mem::hazard::seldom;
 use crate::mem::layout::queue::*;
 use std::time::Duration;
@@ -70,6 +70,7 @@ impl Consumer {
             return popped;
         }
         let length = self.first_after_a_look(place, timeout)?;
+        self.expect(place, length);
         let size = buffer.length() as u64;
         let copied = match buffer.first(length) {
             // While a byte of it may be missing, the message stays.
@@ -120,6 +121,7 @@ impl Consumer {
     #[inline(always)]
     pub(in crate::data) fn peek(&mut self, place: &impl Place, timeout: Option<Duration>) -> Result<Message> {
         let length = self.first(place, timeout)?;
+        self.expect(place, length);
         self.peeked = Some(length);
         Ok(Message { offset: self.offset(), length })
     }
@@ -214,13 +216,21 @@ impl Consumer {
         Ok(())
     }
 
+    /// Asks for the message that is there.
+    #[inline(always)]
+    fn expect(&self, place: &impl Place, length: u64) {
+        if length >= LONG {
+            place.expect_read(self.offset(), length);
+        }
+    }
+
     /// Asks for what comes next, where messages are there before they are looked for. Who waits for each one would take the
     /// line from the producer that is about to write it.
     #[inline(always)]
     fn expect_more(&self, place: &impl Place) {
         let next = self.side.position + AHEAD;
         if next < self.side.ring {
-            place.expect_read(RING + next);
+            place.expect_read(RING + next, 1);
         }
     }
 

@@ -8,7 +8,7 @@ use super::ring::{QUEUE, QueueInfo, is_ended};
 use super::side::{Consuming, Other, Producing, Role, Side};
 use crate::error::Problem;
 use crate::mem::atomic::Ordering::{Acquire, Relaxed, Release};
-use crate::mem::buffer::Source;
+use crate::mem::buffer::{LONG, Source};
 use crate::mem::hazard::seldom;
 use crate::mem::layout::queue::*;
 use std::time::Duration;
@@ -95,7 +95,7 @@ impl Producer {
         self.side.position = after;
         // The consumers have these lines since they read what stood there.
         if after + AHEAD < self.end {
-            place.expect_write(RING + after + AHEAD);
+            place.expect_write(RING + after + AHEAD, 1);
         }
         Some(self.sent(place))
     }
@@ -221,10 +221,16 @@ impl Producer {
             return Err(Failure::Is(Problem::TooLong { length, capacity: self.side.capacity }));
         }
         self.side.check_locks::<P>()?;
-        if !self.side.is_many() && self.finds_room(place, length)? {
-            return Ok(());
+        if self.side.is_many() || !self.finds_room(place, length)? {
+            if !P::HAS_LOCKS {
+                return Err(Failure::Access);
+            }
+            self.find_room_slowly(place, length, timeout)?;
         }
-        if P::HAS_LOCKS { self.find_room_slowly(place, length, timeout) } else { Err(Failure::Access) }
+        if length >= LONG {
+            place.expect_write(self.offset(), length);
+        }
+        Ok(())
     }
 
     /// What follows a message that was committed, and stays so whatever becomes of this.
