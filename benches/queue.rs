@@ -17,12 +17,14 @@ use mapshare::ffi::queue::{
 };
 use std::hint::black_box;
 use std::ptr::{copy_nonoverlapping, null, null_mut};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const ROOM: usize = 1 << 20;
+const ROOM: usize = 4 << 20;
 const RIVAL: usize = ROOM / 2;
-const CAPACITY: usize = 64 << 10;
+const SMALL: usize = 64 << 10;
+/// A ring that holds so many messages that its sides do not get in one another's way.
+const LARGE: usize = 1 << 20;
 const SINGLE: u32 = MAPSHARE_QUEUE_SINGLE_PRODUCER | MAPSHARE_QUEUE_SINGLE_CONSUMER;
 
 /// A handle, for the thread that uses it.
@@ -43,9 +45,9 @@ struct End {
 }
 
 impl Bench {
-    fn pair(&self, flags: u32) -> (End, End) {
+    fn pair(&self, capacity: usize, flags: u32) -> (End, End) {
         self.library.write_zeros(self.region, 0, RIVAL as u64);
-        self.library.check((self.library.queue_init)(self.region.0, 0, CAPACITY as u64, flags));
+        self.library.check((self.library.queue_init)(self.region.0, 0, capacity as u64, flags));
         (self.open(MAPSHARE_PRODUCER), self.open(MAPSHARE_CONSUMER))
     }
 
@@ -114,14 +116,15 @@ fn main() {
     let table = Table::new("Queue: a push and a pop on one thread, 64 B", "mapshare", "ring");
     alone(&bench, &mapping, &table);
     let table = Table::new("Queue: time for a message, a thread on each of two cores", "mapshare", "rival");
-    rate::<64>(&bench, &mapping, &table, 40_000, Goal::Ratio(1.0 / 0.85));
-    rate::<4096>(&bench, &mapping, &table, 4_000, Goal::Time(1e3 / 3.6));
-    in_place(&bench, &mapping, &table);
+    for capacity in [SMALL, LARGE] {
+        rate::<64>(&bench, &mapping, &table, capacity, 40_000, Goal::Ratio(1.0 / 0.85));
+        rate::<4096>(&bench, &mapping, &table, capacity, 4_000, Goal::Time(1e3 / 3.6));
+        in_place(&bench, &mapping, &table, capacity);
+    }
     many(&bench, &table);
     let table = Table::new("Queue: one way to a thread that spins, 64 B, half a round trip", "mapshare", "ring");
     latency(&bench, &mapping, &table);
-    let table =
-        Table::new("Queue: one way to a thread that sleeps, 8 B, half a round trip with a pause", "mapshare", "futex");
+    let table = Table::new("Queue: one way to a thread that sleeps, 8 B", "mapshare", "futex");
     wake(&bench, &mapping, &table);
     library.unmap(region);
 }
@@ -130,8 +133,8 @@ fn main() {
 fn alone(bench: &Bench, mapping: &RawMapping, table: &Table) {
     let message = [7u8; 64];
     for (what, flags) in [("single producer and consumer", SINGLE), ("many to many", 0)] {
-        let (producer, consumer) = bench.pair(flags);
-        let (mut sender, mut receiver) = Ring::<64>::pair(mapping.at(RIVAL), CAPACITY);
+        let (producer, consumer) = bench.pair(SMALL, flags);
+        let (mut sender, mut receiver) = Ring::<64>::pair(mapping.at(RIVAL), SMALL);
         let (mut buffer, mut other) = ([0u8; 64], [0u8; 64]);
         let comparison = compare(
             |calls| {
@@ -175,8 +178,8 @@ fn pairs(rounds: usize, mut ours: impl FnMut() -> f64, mut rival: impl FnMut() -
     Comparison::of(&(0..rounds).map(|_| (ours(), rival())).collect::<Vec<_>>())
 }
 
-fn ours<const N: usize>(bench: &Bench, flags: u32, messages: u64) -> f64 {
-    let (producer, consumer) = bench.pair(flags);
+fn ours<const N: usize>(bench: &Bench, capacity: usize, flags: u32, messages: u64) -> f64 {
+    let (producer, consumer) = bench.pair(capacity, flags);
     let (mut message, mut buffer) = ([7u8; N], [0u8; N]);
     through(
         messages,
@@ -188,8 +191,8 @@ fn ours<const N: usize>(bench: &Bench, flags: u32, messages: u64) -> f64 {
     )
 }
 
-fn theirs<const N: usize>(mapping: &RawMapping, messages: u64) -> f64 {
-    let (mut sender, mut receiver) = Ring::<N>::pair(mapping.at(RIVAL), CAPACITY);
+fn theirs<const N: usize>(mapping: &RawMapping, capacity: usize, messages: u64) -> f64 {
+    let (mut sender, mut receiver) = Ring::<N>::pair(mapping.at(RIVAL), capacity);
     let (mut message, mut buffer) = ([7u8; N], [0u8; N]);
     through(
         messages,
@@ -201,26 +204,35 @@ fn theirs<const N: usize>(mapping: &RawMapping, messages: u64) -> f64 {
     )
 }
 
-fn rate<const N: usize>(bench: &Bench, mapping: &RawMapping, table: &Table, messages: u64, goal: Goal) {
-    let comparison = pairs(61, || ours::<N>(bench, SINGLE, messages), || theirs::<N>(mapping, messages));
-    table.row(&format!("{N} B, single, against the ring"), &comparison, goal);
+fn rate<const N: usize>(
+    bench: &Bench,
+    mapping: &RawMapping,
+    table: &Table,
+    capacity: usize,
+    messages: u64,
+    goal: Goal,
+) {
+    let us = || ours::<N>(bench, capacity, SINGLE, messages);
+    let comparison = pairs(61, us, || theirs::<N>(mapping, capacity, messages));
+    table.row(&format!("{N} B, the ring, of {} KiB", capacity >> 10), &comparison, goal);
 }
 
 /// Messages that are written and read where they lie, in full: the ring's are, too.
-fn in_place(bench: &Bench, mapping: &RawMapping, table: &Table) {
+fn in_place(bench: &Bench, mapping: &RawMapping, table: &Table, capacity: usize) {
     const N: usize = 4096;
     const MESSAGES: u64 = 4_000;
     let direct = || {
-        let (producer, consumer) = bench.pair(SINGLE);
+        let (producer, consumer) = bench.pair(capacity, SINGLE);
         let message = [7u8; N];
         through(MESSAGES, move |_| producer.write(black_box(message.as_ptr()), N), || assert_ne!(consumer.read(), 0))
     };
     let rival = || {
-        let (mut sender, mut receiver) = Ring::<N>::pair(mapping.at(RIVAL), CAPACITY);
+        let (mut sender, mut receiver) = Ring::<N>::pair(mapping.at(RIVAL), capacity);
         let message = [7u8; N];
         through(MESSAGES, move |_| sender.push(black_box(message.as_ptr()), N), || assert_ne!(receiver.read(), 0))
     };
-    table.row("4096 B in place, against the ring", &pairs(61, direct, rival), Goal::Time(1e3 / 7.2));
+    let what = format!("{N} B in place, the ring, of {} KiB", capacity >> 10);
+    table.row(&what, &pairs(61, direct, rival), Goal::Time(1e3 / 7.2));
 }
 
 /// Both of whose sides take turns by mutex, against the kernel's queue.
@@ -232,8 +244,8 @@ fn many(bench: &Bench, table: &Table) {
         let kernel = &kernel;
         through(MESSAGES, move |_| kernel.send(&message), || kernel.receive(&mut buffer))
     };
-    let comparison = pairs(61, || ours::<64>(bench, 0, MESSAGES), rival);
-    table.row("64 B, many to many, against mq_send(3)", &comparison, Goal::Ratio(1.0 / 3.0));
+    let comparison = pairs(61, || ours::<64>(bench, SMALL, 0, MESSAGES), rival);
+    table.row("64 B, many to many, mq_send(3)", &comparison, Goal::Ratio(1.0 / 3.0));
 }
 
 struct PosixQueue(libc::mqd_t);
@@ -306,7 +318,7 @@ fn latency(bench: &Bench, mapping: &RawMapping, table: &Table) {
     let (mut medians, mut tails) = (vec![], vec![]);
     let at = |times: &[f64], share: f64| times[((times.len() - 1) as f64 * share) as usize];
     for _ in 0..41 {
-        let ((there, taken), (back, received)) = (bench.pair(SINGLE), back_bench.pair(SINGLE));
+        let ((there, taken), (back, received)) = (bench.pair(SMALL, SINGLE), back_bench.pair(SMALL, SINGLE));
         let (message, mut buffer, mut other) = ([7u8; 64], [0u8; 64], [0u8; 64]);
         let ours = trips(
             COUNT,
@@ -320,7 +332,7 @@ fn latency(bench: &Bench, mapping: &RawMapping, table: &Table) {
             },
         );
         let ((mut there, mut taken), (mut back, mut received)) =
-            (Ring::<64>::pair(mapping.at(RIVAL), CAPACITY), Ring::<64>::pair(back_mapping.at(RIVAL), CAPACITY));
+            (Ring::<64>::pair(mapping.at(RIVAL), SMALL), Ring::<64>::pair(back_mapping.at(RIVAL), SMALL));
         let theirs = trips(
             COUNT,
             || {
@@ -345,6 +357,7 @@ fn latency(bench: &Bench, mapping: &RawMapping, table: &Table) {
 struct Bare {
     value: *const AtomicU32,
     asleep: *const AtomicU32,
+    message: *const AtomicU64,
 }
 // SAFETY: it is shared memory.
 unsafe impl Send for Bare {}
@@ -353,13 +366,15 @@ impl Bare {
     fn at(mapping: &RawMapping) -> Bare {
         // SAFETY: the mapping has the bytes, which nobody uses now.
         unsafe { mapping.at(RIVAL).cast::<u8>().write_bytes(0, 128) };
-        Bare { value: mapping.at(RIVAL).cast_const().cast(), asleep: mapping.at(RIVAL + 64).cast_const().cast() }
+        let at = |offset| mapping.at(RIVAL + offset).cast_const();
+        Bare { value: at(0).cast(), asleep: at(64).cast(), message: at(8).cast() }
     }
 
     #[inline(never)]
-    fn post(self) {
+    fn post(self, message: u64) {
         // SAFETY: within the mapped bytes.
-        let (value, asleep) = (unsafe { &*self.value }, unsafe { &*self.asleep });
+        let (value, asleep, place) = (unsafe { &*self.value }, unsafe { &*self.asleep }, unsafe { &*self.message });
+        place.store(message, Ordering::Relaxed);
         value.fetch_add(1, Ordering::SeqCst);
         if asleep.load(Ordering::SeqCst) != 0 {
             // SAFETY: the word lies in mapped bytes.
@@ -368,65 +383,70 @@ impl Bare {
     }
 
     #[inline(never)]
-    fn wait(self, seen: u32) {
+    fn wait(self, seen: u32) -> u64 {
         // SAFETY: within the mapped bytes.
-        let (value, asleep) = (unsafe { &*self.value }, unsafe { &*self.asleep });
-        for _ in 0..200 {
-            if value.load(Ordering::Acquire) != seen {
-                return;
-            }
-            std::hint::spin_loop();
-        }
+        let (value, asleep, place) = (unsafe { &*self.value }, unsafe { &*self.asleep }, unsafe { &*self.message });
+        let mut looks = 0;
         while value.load(Ordering::Acquire) == seen {
+            if looks < 200 {
+                looks += 1;
+                std::hint::spin_loop();
+                continue;
+            }
             asleep.store(1, Ordering::SeqCst);
             // SAFETY: the word lies in mapped bytes.
             unsafe { libc::syscall(libc::SYS_futex, self.value, libc::FUTEX_WAIT, seen, null::<u8>()) };
         }
         asleep.store(0, Ordering::SeqCst);
+        place.load(Ordering::Relaxed)
     }
 }
 
-/// One answers after a pause, so that the other sleeps meanwhile.
+/// How long messages are on their way that are the time at which they are sent, longer after the one before than a queue looks
+/// before it sleeps: the median, in nanoseconds.
+fn while_asleep(mut send: impl FnMut(u64) + Send, mut receive: impl FnMut() -> u64) -> f64 {
+    const COUNT: usize = 100;
+    const PAUSE: Duration = Duration::from_micros(300);
+    let cores = cores_of_machine();
+    pin(cores[0]);
+    let start = Instant::now();
+    let now = move || start.elapsed().as_nanos() as u64;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            pin(cores[1 % cores.len()]);
+            for _ in 0..COUNT {
+                let begun = Instant::now();
+                while begun.elapsed() < PAUSE {
+                    std::hint::spin_loop();
+                }
+                send(now());
+            }
+        });
+        let mut times: Vec<u64> = (0..COUNT).map(|_| receive()).map(|sent| now() - sent).collect();
+        times.sort_unstable();
+        times[COUNT / 2] as f64
+    })
+}
+
 fn wake(bench: &Bench, mapping: &RawMapping, table: &Table) {
-    const COUNT: usize = 300;
-    let pause = || (0..5000).for_each(|_| std::hint::spin_loop());
-    let (back_bench, back_mapping) = another(bench);
-    let mut medians = vec![];
-    for _ in 0..41 {
-        let ((there, taken), (back, received)) = (bench.pair(SINGLE), back_bench.pair(SINGLE));
-        let (message, mut buffer, mut other) = ([7u8; 8], [0u8; 8], [0u8; 8]);
-        let ours = trips(
-            COUNT,
-            || {
-                there.push(message.as_ptr(), 8);
-                received.pop(buffer.as_mut_ptr(), 8);
-            },
-            move || {
-                taken.pop(other.as_mut_ptr(), 8);
-                pause();
-                back.push(other.as_ptr(), 8);
-            },
-        );
-        let (there, back) = (Bare::at(mapping), Bare::at(&back_mapping));
-        let (mut sent, mut seen) = (0, 0);
-        let theirs = trips(
-            COUNT,
-            || {
-                there.post();
-                back.wait(sent);
-                sent += 1;
-            },
-            move || {
-                // The whole of them, for this thread.
-                let (there, back) = (&there, &back);
-                there.wait(seen);
-                seen += 1;
-                pause();
-                back.post();
-            },
-        );
-        medians.push((ours[COUNT / 2], theirs[COUNT / 2]));
-    }
-    table.row("median", &Comparison::of(&medians), Goal::Ratio(1.2));
-    bench.library.unmap(back_bench.region);
+    let ours = || {
+        let (producer, consumer) = bench.pair(SMALL, SINGLE);
+        let receive = || {
+            let mut message = [0; 8];
+            consumer.pop(message.as_mut_ptr(), 8);
+            u64::from_le_bytes(message)
+        };
+        while_asleep(move |message| producer.push(message.to_le_bytes().as_ptr(), 8), receive)
+    };
+    let rival = || {
+        let bare = Bare::at(mapping);
+        let numbers = std::cell::Cell::new(0);
+        // The whole of it, for the thread that sends.
+        let send = move |message| {
+            let bare = &bare;
+            bare.post(message);
+        };
+        while_asleep(send, || bare.wait(numbers.replace(numbers.get() + 1)))
+    };
+    table.row("median", &pairs(31, ours, rival), Goal::Ratio(1.2));
 }
