@@ -1,9 +1,10 @@
 //! What pays at times, and is tried again where it did not.
 
 /// The longest time without a trial is two to the power of this.
-pub(super) const PATIENCE: u32 = 10;
+const PATIENCE: u32 = 10;
 
-/// Whether to try it now: as long as it pays each time, and otherwise after 1, 2, 4 and so on up to 1024 times of leaving it.
+/// Whether to try it now: each time as long as it pays, and otherwise every second time, every fourth, and so on up to every
+/// 1024th.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Trial {
     /// How often in a row it has not paid.

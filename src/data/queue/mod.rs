@@ -286,7 +286,8 @@ impl Producer {
     ///
     /// # Errors
     /// EINVAL: no reservation is open, or it is shorter. EPERM: it is another thread's, in a queue of many producers.
-    /// EBADMSG: other bytes stand in the queue's place; the reservation stays open, to be cancelled. ENXIO, ENOSPC, EIO: its bytes were lost meanwhile; it stays open.
+    /// EBADMSG: other bytes stand in the queue's place; the reservation stays open, to be cancelled. ENXIO, ENOSPC, EIO:
+    /// its bytes were lost meanwhile; it stays open.
     pub fn commit(&mut self, length: u64) -> Result<()> {
         self.run(|member, place| member.commit(place, length))
     }

@@ -26,7 +26,7 @@
 //! midst of its caller says only that it faulted, and is done again by bytes.
 //!
 //! Decision: `rep movsb` by Intel only, where it takes lines that another core has without their bytes: 4 KiB to another core
-//! take 490 instead of 650 ns. On Zen 4 it equals AVX2 at best and falls to 3.5 GB/s, a fifteenth, where the destination
+//! take 490 instead of 650 ns, if nobody has asked for the lines before. On Zen 4 it equals AVX2 at best and falls to 3.5 GB/s, a fifteenth, where the destination
 //! lies 1 to 63 bytes behind the source modulo 4096. Source: glibc bug 30994, and our own measurements.
 //! Decision: vectors of 64 bytes up to 1 KiB. They halve the instructions, which is what short copies are made of; in
 //! loops they equal 32 on Zen 4 where both sides are aligned and lose up to a fifth elsewhere, and are up to a third faster
