@@ -119,7 +119,7 @@ pub(super) trait Memory {
         false
     }
     /// The word there, acquired, or 0 where it cannot be had. Where it is 0, and there is time for that in the midst of an
-    /// operation, it is looked at again, after so many moments and then after each one.
+    /// operation, it is looked at again, after so many moments and then after each pause.
     #[inline(always)]
     fn await_u64(&self, offset: u64, _moments: impl FnOnce() -> u64) -> u64 {
         self.load_u64(offset, Ordering::Acquire).unwrap_or(0)

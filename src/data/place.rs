@@ -11,6 +11,7 @@ use crate::error::{Error, Problem, Result};
 use crate::mem::atomic::{Ordering, fence};
 use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::hazard::Caller;
+use crate::mem::moment;
 use crate::mem::pinned::Pinned;
 use crate::mem::presence::{Membership, Presence};
 use crate::mem::word::{Atomic, Operation, Word, Words};
@@ -290,7 +291,7 @@ impl<W: Holder> Memory for InRegion<W> {
 
     fn pause(&self) {
         self.begin();
-        std::hint::spin_loop();
+        moment::pass(1);
     }
 
     fn now(&self) -> u64 {

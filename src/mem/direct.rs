@@ -7,6 +7,7 @@ use super::buffer::{Copying, Destination, LONG, Source};
 use super::guard::{self, Word};
 use super::hazard;
 use super::layout::queue::{COMMITTED, WORD, record_bytes};
+use super::moment;
 use super::span::Span;
 use super::word::Words;
 use std::marker::PhantomData;
@@ -230,8 +231,8 @@ fn lines(at: u64, length: u64) -> impl Iterator<Item = u64> {
     (0..length.min(ASKED_FOR).div_ceil(LINE)).map(move |line| at.wrapping_add(line * LINE))
 }
 
-/// The word there as soon as it is not 0, or 0 after so many looks. A moment passes before each, and before the first as many as
-/// are told. It takes an address, so that the bytes stay in registers where it is not called.
+/// The word there as soon as it is not 0, or 0 after so many looks: the first after as many moments as are told, the next ones
+/// as soon as a pause lets them. It takes an address, so that the bytes stay in registers where it is not called.
 ///
 /// # Safety
 /// As `Word::load`.
@@ -239,7 +240,7 @@ fn lines(at: u64, length: u64) -> impl Iterator<Item = u64> {
 #[inline(never)]
 unsafe fn look(at: *const u64, looks: u32, moments: impl FnOnce() -> u64) -> u64 {
     let rest = if looks > 0 { moments() } else { 0 };
-    (1..rest).for_each(|_| std::hint::spin_loop());
+    moment::pass(rest.saturating_sub(1));
     for _ in 0..looks {
         std::hint::spin_loop();
         // SAFETY: the caller's promise.

@@ -23,6 +23,7 @@ pub(crate) mod layout;
 pub(crate) mod lock_file;
 mod lost;
 pub(crate) mod mapping;
+pub(crate) mod moment;
 pub(crate) mod one_user;
 pub(crate) mod paging;
 pub(crate) mod pinned;

@@ -17,6 +17,7 @@ use crate::mem::fence;
 use crate::mem::hazard::NoRecord;
 use crate::mem::held::{self, Held, Key, TooMany};
 use crate::mem::layout::{self, HIGH_HALF, INITIALISING, KIND, MUTEX_HEAD, word};
+use crate::mem::moment;
 use crate::mem::word::{Atomic, Operation, Words};
 use crate::sync::wait::Waiting;
 use crate::sync::{liveness, lock_word};
@@ -28,10 +29,10 @@ use std::time::Duration;
 
 pub(crate) use at_once::{AtOnce, Taken, check_freed, check_taken, let_go};
 
-/// How often a waiter looks before it sleeps. Between two looks it pauses twice as long as before, up to 2^6 pauses: each
-/// look takes the line away from an owner who may be about to free the lock, and to take it again.
+/// How often a waiter looks before it sleeps. Between two looks it lets twice as much time pass as before, up to 2^6 moments:
+/// each look takes the line away from an owner who may be about to free the lock, and to take it again.
 const LOOKS: u32 = 10;
-const MOST_PAUSES: u32 = 1 << 6;
+const MOST_MOMENTS: u64 = 1 << 6;
 /// So often the word may change before one who is always too late looks at the time.
 const RACES: u32 = 100;
 /// What stands in a lock while somebody may sleep until it is free.
@@ -353,7 +354,7 @@ impl lock_word::Contender for Contender<'_, '_> {
         if self.only_tries || self.looks == LOOKS {
             return false;
         }
-        (0..MOST_PAUSES.min(1 << self.looks)).for_each(|_| std::hint::spin_loop());
+        moment::pass(MOST_MOMENTS.min(1 << self.looks));
         self.looks += 1;
         true
     }

@@ -13,6 +13,7 @@ use crate::mem::buffer::{Copying, Destination, Source};
 use crate::mem::direct::Direct;
 use crate::mem::hazard::{self, Caller};
 use crate::mem::mapping::Mapping;
+use crate::mem::moment;
 use crate::mem::pinned::Pinned;
 use crate::mem::word::{Word, Words};
 use crate::mem::{fence as asymmetric, held};
@@ -288,7 +289,7 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     fn spins(&self, moments: u64) -> bool {
         let Some(left) = self.looks.get().checked_sub(1) else { return false };
         self.looks.set(left);
-        (0..moments).for_each(|_| std::hint::spin_loop());
+        moment::pass(moments);
         true
     }
 
@@ -298,7 +299,7 @@ impl<'a, O: Origin<'a>, const LOCKS: bool> Memory for AtOnce<'a, O, LOCKS> {
     }
 
     fn pause(&self) {
-        std::hint::spin_loop();
+        moment::pass(1);
     }
 
     fn now(&self) -> u64 {
