@@ -7,6 +7,7 @@ use common::*;
 use libc::*;
 use mapshare::ffi::queue::*;
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Longer than anything here takes.
 const LONG: i64 = 20_000_000_000;
@@ -116,6 +117,32 @@ fn a_full_queue_times_out_and_goes_on_once_there_is_room() {
         });
         consumer.close().unwrap();
     });
+}
+
+/// Which the time that it waits for room does not grow with.
+#[test]
+fn a_full_queue_of_256_gib_times_out_in_time() {
+    const CAPACITY: u64 = 1 << 38;
+    for door in DOORS {
+        let folder = Folder::new();
+        let options =
+            mapshare_options { flags: MAPSHARE_CREATE | MAPSHARE_SPARSE, ..create(AT + queue_bytes(CAPACITY)) };
+        let region = door.open(folder.join("file"), &options).unwrap();
+        for flags in ALL {
+            region.fill(AT, 512, 0).unwrap();
+            region.init_queue(AT, CAPACITY, flags).unwrap();
+            let mut producer = region.producer(AT).unwrap();
+            for _ in 0..4 {
+                producer.reserve(CAPACITY as usize / 4, 0).unwrap();
+                producer.commit(CAPACITY as usize / 4).unwrap();
+            }
+            while producer.push(&[1], 0).is_ok() {}
+            let begun = Instant::now();
+            refused(producer.push(&[1], 1_000_000), ETIMEDOUT, &[]);
+            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+            producer.close().unwrap();
+        }
+    }
 }
 
 #[test]

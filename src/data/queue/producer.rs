@@ -17,6 +17,13 @@ use std::time::Duration;
 /// pushes while one line comes from another core, which takes 100 ns, or 300.
 const AHEAD: u64 = 1024;
 
+/// A producer that finds no room waits for a quarter of the ring, or for so much, as long as the consumers get on: more than
+/// what their cores have in their own caches, where it would have to be taken back from.
+const MANY: u64 = 4 << 20;
+/// What consumers read in a moment, at most; and how many moments there are between two looks, at most.
+const BYTES_A_MOMENT: u64 = 256;
+const MOST_MOMENTS: u64 = 256;
+
 /// A producer of a queue.
 pub(in crate::data) struct Producer {
     side: Side<Producing>,
@@ -285,14 +292,15 @@ impl Producer {
             return Ok(true);
         }
         // Each look takes the cursor's line away from the consumer: while he gets on, one waits for room for many messages.
-        let wanted = needed.max(self.side.ring / 4);
+        let wanted = needed.max(MANY.min(self.side.ring / 4));
         let mut looks_in_vain = 0;
         loop {
             let before = self.limit;
             self.look_at_head(place)?;
             looks_in_vain = if self.limit == before { looks_in_vain + 1 } else { 0 };
             let (free, is_at_rest) = (self.free(), looks_in_vain > 3);
-            if free >= wanted || free >= needed && is_at_rest || !place.spins(1 + wanted.saturating_sub(free) / 256) {
+            let moments = 1 + (wanted.saturating_sub(free) / BYTES_A_MOMENT).min(MOST_MOMENTS);
+            if free >= wanted || is_at_rest || !place.spins(moments) {
                 return Ok(free >= needed);
             }
         }
