@@ -63,23 +63,29 @@ const STRING: std::ops::RangeInclusive<usize> = 2049..=CACHED / 2;
 
 /// What the processor has: 0 SSE2, 1 AVX2, 2 AVX-512 VL, 3 the same by Intel, with fast strings. The answers of
 /// `is_x86_feature_detected` are not asked in a copy: behind each stands a call that may unwind.
-static VECTORS: AtomicU32 = AtomicU32::new(0);
+static VECTORS: AtomicU32 = AtomicU32::new(NOT_CHOSEN);
+const NOT_CHOSEN: u32 = u32::MAX;
 
 /// Longest copy that is short: `MIDDLING` with AVX-512 VL, and `SMALL` without.
 static LONGEST_SHORT: AtomicUsize = AtomicUsize::new(SMALL);
 
-/// To be called before the first copy; until then they use SSE2.
+/// To be called before the first copy; until then they use SSE2. It asks once: in a virtual machine the processor's answers
+/// come from the host, each in 8 us.
 pub(super) fn choose() {
+    // ORDER: Relaxed: who comes at the same time finds the same.
+    if VECTORS.load(Ordering::Relaxed) != NOT_CHOSEN {
+        return;
+    }
     let vectors = match () {
         () if is_x86_feature_detected!("avx512vl") && has_fast_strings() => 3,
         () if is_x86_feature_detected!("avx512vl") => 2,
         () if is_x86_feature_detected!("avx2") => 1,
         () => 0,
     };
-    VECTORS.store(vectors, Ordering::Relaxed); // ORDER: Relaxed, every value serves
     if vectors >= 2 {
-        LONGEST_SHORT.store(MIDDLING, Ordering::Relaxed); // ORDER: Relaxed, as above
+        LONGEST_SHORT.store(MIDDLING, Ordering::Relaxed); // ORDER: Relaxed, every value serves
     }
+    VECTORS.store(vectors, Ordering::Relaxed); // ORDER: Relaxed, as above
 }
 
 /// Whether this is an Intel processor whose string instructions have no long start ("fast short rep mov").
