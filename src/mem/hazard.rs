@@ -111,6 +111,8 @@ impl Record {
     }
 
     fn change_owner(&self, from: Owner, to: Owner) -> bool {
+        // What the former owner's calls did is handed on with it: that they are over is known from the kernel alone.
+        self.names(IDLE);
         // ORDER: AcqRel, partner: itself and the load in `owner`: a record passes from owner to owner with its cells.
         let ordering = Ordering::AcqRel;
         // ORDER: Relaxed on failure: nothing is concluded from the value.
@@ -253,13 +255,11 @@ fn take(mine: Owner) -> Option<&'static Record> {
     }
     let record = records_of(Owner::NOBODY).find(|record| record.change_owner(Owner::NOBODY, mine))?;
     for cell in &record.cells {
-        // ORDER: Relaxed: what the former owner left (it ended inside a call) protects nobody; `drain` may see it late.
-        cell.store(IDLE, Ordering::Relaxed);
+        // ORDER: Release, partner: the load in `names`. What the former owner left, which ended inside a call, protects nobody.
+        cell.store(IDLE, Ordering::Release);
     }
-    // ORDER: Relaxed: a hint for `drain`.
-    record.asleep.store(0, Ordering::Relaxed);
-    // ORDER: Relaxed: read by this thread only.
-    record.holding.store(0, Ordering::Relaxed);
+    record.asleep.store(0, Ordering::Relaxed); // ORDER: Relaxed: a hint for `drain`
+    record.holding.store(0, Ordering::Relaxed); // ORDER: Relaxed: read by this thread only
     // ORDER: SeqCst, partner: the fence in `drain`: it sees this owner, or this thread's calls find what it has done.
     full_fence(Ordering::SeqCst);
     Some(record)
