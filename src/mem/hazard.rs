@@ -105,20 +105,6 @@ pub(crate) struct NoRecord;
 pub(crate) struct Blocked;
 
 impl Record {
-    fn owner(&self) -> Owner {
-        // ORDER: Acquire, partner: the compare-and-swap in `change_owner`: what the former owner did is seen.
-        Owner(self.owner.load(Ordering::Acquire))
-    }
-
-    fn change_owner(&self, from: Owner, to: Owner) -> bool {
-        // What the former owner's calls did is handed on with it: that they are over is known from the kernel alone.
-        self.names(IDLE);
-        // ORDER: AcqRel, partner: itself and the load in `owner`: a record passes from owner to owner with its cells.
-        let ordering = Ordering::AcqRel;
-        // ORDER: Relaxed on failure: nothing is concluded from the value.
-        self.owner.compare_exchange(from.0, to.0, ordering, Ordering::Relaxed).is_ok()
-    }
-
     fn idle_cell(&self) -> Option<&AtomicU64> {
         // ORDER: Relaxed: only this thread and its handlers write the cells of its record.
         self.cells.iter().find(|cell| cell.load(Ordering::Relaxed) == IDLE)
@@ -223,7 +209,7 @@ fn claim() -> Result<&'static Record, NoRecord> {
             for record in records() {
                 let owner = record.owner();
                 if owner != Owner::NOBODY && owner.thread_id() == thread_id {
-                    record.change_owner(owner, Owner::NOBODY);
+                    record.take_from_the_gone(owner);
                 }
             }
             Owner::new(next_number(), thread_id)
@@ -271,7 +257,7 @@ fn free_the_records_of_the_gone() -> bool {
     for record in records() {
         let owner = record.owner();
         if owner != Owner::NOBODY && owner.fate() == Fate::Gone {
-            freed |= record.change_owner(owner, Owner::NOBODY);
+            freed |= record.take_from_the_gone(owner);
         }
     }
     freed
@@ -441,7 +427,7 @@ pub(crate) fn drain(token: u64) -> Result<(), Blocked> {
                     Fate::Alive => {}
                     Fate::Unknown => return Err(Blocked),
                     Fate::Gone => {
-                        record.change_owner(owner, Owner::NOBODY);
+                        record.take_from_the_gone(owner);
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! Whose a record is, and what has become of that thread.
 
-use super::REGISTRY;
+use super::{IDLE, REGISTRY, Record};
 use crate::mem::atomic::Ordering;
 use crate::sys::process;
 
@@ -50,4 +50,25 @@ pub(crate) enum Fate {
     Gone,
     /// This process is a child that ran no fork handlers.
     Unknown,
+}
+
+impl Record {
+    pub(super) fn owner(&self) -> Owner {
+        // ORDER: Acquire, partner: the compare-and-swap in `change_owner`: what the former owner did is seen.
+        Owner(self.owner.load(Ordering::Acquire))
+    }
+
+    pub(super) fn change_owner(&self, from: Owner, to: Owner) -> bool {
+        // ORDER: AcqRel, partner: itself and the load in `owner`: a record passes from owner to owner with its cells.
+        let ordering = Ordering::AcqRel;
+        // ORDER: Relaxed on failure: nothing is concluded from the value.
+        self.owner.compare_exchange(from.0, to.0, ordering, Ordering::Relaxed).is_ok()
+    }
+
+    /// Makes it nobody's; its owner has ended.
+    pub(super) fn take_from_the_gone(&self, owner: Owner) -> bool {
+        // What that one's calls did is handed on: that they are over is known from the kernel, which orders nothing here.
+        self.names(IDLE);
+        self.change_owner(owner, Owner::NOBODY)
+    }
 }
