@@ -135,9 +135,6 @@ impl Kind {
     /// Refuses an object that was attached to before and whose head is gone since.
     #[inline(always)]
     pub(super) fn check_head<M: Memory>(self, memory: &M) -> Result<()> {
-        if self.has_head(memory) {
-            return Ok(());
-        }
         match memory.load_u64(HEAD, Relaxed)? {
             head if head == self.0 => Ok(()),
             head => Err(Failure::damaged("the head", head)),

@@ -20,7 +20,7 @@ use super::trial::Trial;
 use crate::mem::atomic::Ordering::Relaxed;
 
 const SPINS: u32 = if cfg!(loom) { 0 } else { 100 };
-/// A sleep and a wake-up of the other side, and its answer: 4 us each at the best, and 50 in a virtual machine.
+/// What a sleep costs both sides: two wake-ups, which take 20 to 50 us each in a virtual machine.
 const SLEEP_COSTS_NS: u64 = if cfg!(loom) { 0 } else { 100_000 };
 /// Between two looks of one who looks on.
 const MOMENTS: u32 = 32;

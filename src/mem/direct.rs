@@ -12,7 +12,7 @@ use super::span::Span;
 use super::word::Words;
 use std::marker::PhantomData;
 
-/// A line of the caches, and how many bytes are asked for at once: for more a processor has no room.
+/// A line of the caches, and how many bytes are asked for at once: messages of 64 KiB are slower where all of it is.
 const LINE: u64 = 64;
 const ASKED_FOR: u64 = 8 << 10;
 

@@ -70,7 +70,7 @@ const NOT_CHOSEN: u32 = u32::MAX;
 static LONGEST_SHORT: AtomicUsize = AtomicUsize::new(SMALL);
 
 /// To be called before the first copy; until then they use SSE2. It asks once: in a virtual machine the processor's answers
-/// come from the host, each in 8 us.
+/// come from the host, each in 7 us.
 pub(super) fn choose() {
     // ORDER: Relaxed: who comes at the same time finds the same.
     if VECTORS.load(Ordering::Relaxed) != NOT_CHOSEN {
